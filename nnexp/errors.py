@@ -1,0 +1,41 @@
+"""The errors that a user can meet, each with its exit status (floor 0: imports nothing of the package)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NnexpError(Exception):
+    """Something failed; the message is one line that says what, and what to do. Exit status 1."""
+
+    exit_code = 1
+
+
+class UsageError(NnexpError):
+    """A wrong setting, file or option; the message names the key, its value and what was expected. Exit status 2."""
+
+    exit_code = 2
+
+
+class StoreError(NnexpError):
+    """A study or tracking store that cannot be opened, read or written. Exit status 1."""
+
+
+class NotFoundError(NnexpError):
+    """A sweep, run or network that is not in the stores. Exit status 1."""
+
+
+class Interrupted(NnexpError):  # noqa: N818  it is a request, not a fault
+    """A signal asked for the end and the work in flight was handed back. Exit status 128 + the signal's number."""
+
+    def __init__(self, signal_number: int, message: str = "") -> None:
+        super().__init__(message or f"stopped by signal {signal_number}; the same command goes on where this ended")
+        self.exit_code = 128 + signal_number
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for the known name closest to ``word``, or the list of names if none is near."""
+    names = [str(name) for name in known]
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(names)})"
