@@ -14,7 +14,7 @@ Loss = Literal["cross_entropy", "mse"]
 Encoding = Literal["binary", "bipolar"]
 Stop = Literal["none", "correct", "solved", "confident"]
 DType = Literal["float64", "float32"]
-Initializer = Literal["glorot_uniform", "glorot_normal", "he_normal", "he_uniform", "normal", "uniform", "orthogonal"]
+Initializer = Literal["glorot_uniform", "glorot_normal", "he_normal", "normal", "uniform", "orthogonal"]
 
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 INITIALIZERS: tuple[Initializer, ...] = get_args(Initializer)

@@ -14,7 +14,7 @@ from typing import Any
 
 from nnexp.errors import UsageError, nearest
 
-#: W1 (n_h rows of n_x), b1 (n_h), W2 (n_h), b2: a reference network as a user writes it, sigmoid hidden units, 0/1 inputs.
+#: W1 (n_h rows of n_x), b1 (n_h), W2 (n_h), b2: a reference as a user writes it, sigmoid hidden units, 0/1 inputs.
 ReferenceWeights = tuple[tuple[tuple[float, ...], ...], tuple[float, ...], tuple[float, ...], float]
 
 MAX_SAMPLES = 4096
@@ -114,7 +114,7 @@ def from_table(table: Mapping[str, Any]) -> Task:
 
     Raises:
         UsageError: unknown keys, rows of unequal length, bits that are not 0 or 1, duplicate inputs, targets of another
-            length or all alike, or a reference of the wrong shape. Whether a reference solves the task is checked in `references`.
+            length or all alike, or a reference of the wrong shape (`references` checks whether it solves the task).
     """
     for key in table:
         if key not in ("inputs", "targets", "reference"):
