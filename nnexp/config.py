@@ -50,7 +50,7 @@ _MAX_BYTES = 4_000_000  # a 4,096-row task table of ten inputs is 150 kB
 
 
 class AdaptiveSeeds(BaseModel):
-    """Train ``min`` networks, then more in rounds, until recovery's interval is narrower than ``width`` or at ``max``."""
+    """Train ``min`` networks, then more in rounds, until recovery's interval is under ``width`` wide, or at ``max``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -70,8 +70,8 @@ class AdaptiveSeeds(BaseModel):
 class Sweep(BaseModel):
     """A sweep: which settings to try, how often, and what to look for. Every field is a key of the sweep file.
 
-    ``space`` holds all eight searchable settings in the order of `nnexp.space.KINDS`; those that the file does not name are
-    `Fixed` at `Settings`' defaults. ``task`` is a known name or a table as compact JSON (`nnexp.tasks.get` reads both).
+    ``space`` holds all eight searchable settings in the order of `nnexp.space.KINDS`; those that the file does not name
+    are `Fixed` at `Settings`' defaults. ``task`` is a known name or a table as compact JSON (`tasks.get` reads both).
 
     Raises:
         UsageError: naming the key, its value and what was expected.
@@ -104,7 +104,7 @@ class Sweep(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _plain_to_fields(cls, values: Any) -> Any:
-        """What a file may write in several ways becomes one form, and whatever depends on other keys gets its default."""
+        """What a file may write in several ways becomes one form; what depends on other keys gets its default."""
         try:
             return _normalized(dict(values), tuple(cls.model_fields))
         except UsageError as error:
@@ -117,7 +117,7 @@ class Sweep(BaseModel):
         if self.sampler == "grid":
             for key, dim in self.space.items():
                 if isinstance(dim, IntRange | FloatRange):
-                    raise ValueError(f'space.{key}: a range, but sampler = "grid" takes lists; list the values to try')
+                    raise ValueError(f'space.{key}: a range, but sampler = "grid" takes lists; list its values')
             if self.trials != self.grid_size:
                 raise ValueError(f"trials = {self.trials}: expected {self.grid_size}, the number of points of the grid")
         return self
@@ -140,7 +140,7 @@ class Sweep(BaseModel):
         return math.prod(len(dim.values) for dim in self.space.values() if isinstance(dim, Choice))
 
     def settings(self, params: Mapping[str, Any], seeds: int | None = None) -> Settings:
-        """The setting with the searched values ``params``; ``seeds`` defaults to the file's (the first round, if adaptive).
+        """The setting with the searched values ``params``; ``seeds`` defaults to the file's (its first round's).
 
         Raises:
             UsageError: a searched value is missing, or one is given that is not searched.
@@ -200,9 +200,7 @@ def _normalized(values: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any
         raise UsageError('name: missing; a sweep needs a name, such as name = "xnor"')
     name = values["name"]
     if isinstance(name, str) and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise UsageError(
-            f"name = {name[:80]!r}: expected 1 to 64 letters, digits, '.', '_' or '-', a letter or digit first"
-        )
+        raise UsageError(f"name = {name[:80]!r}: expected 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first")
     task = _task(values.get("task", "xnor"))
     values["task"] = task.spec
     if isinstance(values.get("seeds"), Mapping):
@@ -246,7 +244,7 @@ def _objectives(values: Mapping[str, Any], task: tasks.Task) -> tuple[tuple[str,
     for i, name in enumerate(objective):
         if name in REFERENCE_METRICS and name not in known:
             raise UsageError(
-                f"objective = {name!r}: task {task.spec[:40]!r} has no hand-designed reference to recover; use solved_rate"
+                f"objective = {name!r}: task {task.spec[:40]!r} has no hand-designed reference; use solved_rate"
             )
         if name not in known:
             raise UsageError(f"objective = {name!r}: unknown metric{nearest(name, known)}")
@@ -268,6 +266,9 @@ def _space(given: object) -> dict[str, Dimension]:
         raise UsageError("space: missing; name at least one setting below a line [space], such as hidden_size = [2, 4]")
     if not isinstance(given, Mapping):
         raise UsageError(f"space = {given!r}: expected a table, [space]")
+    for key in given:
+        if key in Sweep.model_fields:
+            raise UsageError(f"space.{key}: belongs at the top of the file; write it above the line [space]")
     dims = {key: space.dimension(key, value) for key, value in given.items()}
     return {key: dims.get(key, space.default(key)) for key in space.KINDS}
 
@@ -353,6 +354,8 @@ def _value(override: str, written: str) -> Any:
     except (tomllib.TOMLDecodeError, RecursionError, ValueError):
         if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.:-]*", written):
             return written
+        if re.fullmatch(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?", written):
+            return float(written)  # .5 and 5. are no TOML, yet what people type
         raise UsageError(f"--set {override}: {written!r} is not a TOML value (a number, a word, a list)") from None
     if len(parsed) != 1:
         raise UsageError(f"--set {override}: expected one value")
@@ -398,7 +401,7 @@ seed   = 0                    # the same file with the same seed draws the same 
 
 sampler   = "tpe"             # tpe, random, qmc, grid (lists only; trials = their product), nsga2
 pruner    = "none"            # none, median, asha: stop hopeless settings early ("none" where the objective is a list)
-objective = "recovery_rate"   # any final metric; a list, such as ["recovery_rate", "train_seconds"], gives a Pareto front
+objective = "recovery_rate"   # any final metric; a list, such as ["recovery_rate", "loss"], gives a Pareto front
 # directions = ["maximize", "minimize"]   # for a list, or against the metric's own direction
 stop      = "none"            # none, correct, solved, confident: when a network stops training
 dtype     = "float64"         # float64, float32
@@ -419,5 +422,5 @@ init_scale    = { low = 0.01, high = 5.0, log = true }
 # [task]
 # inputs  = [[0, 0], [0, 1], [1, 0], [1, 1]]
 # targets = [1, 0, 0, 1]
-# reference = { W1 = [[20, 20], [-20, -20]], b1 = [-30, 10], W2 = [20, 20], b2 = -10 }   # optional, sigmoid hidden units
+# reference = { W1 = [[20, 20], [-20, -20]], b1 = [-30, 10], W2 = [20, 20], b2 = -10 }   # optional, for sigmoid units
 """

@@ -1,6 +1,6 @@
 """The search space of a sweep: what each setting may be (floor 2).
 
-A dimension is written in a sweep file as a range (a table of ``low``, ``high`` and ``log``), a list of values, or one value.
+A sweep file writes a dimension as a range (a table of ``low``, ``high`` and ``log``), a list of values, or one value.
 """
 
 from __future__ import annotations
@@ -81,8 +81,6 @@ def dimension(key: str, given: object) -> Dimension:
         UsageError: naming ``space.key``, the value found and what was expected.
     """
     if key not in KINDS:
-        if key in Settings.model_fields:
-            raise UsageError(f"space.{key}: not searched; set {key!r} at the top of the file, above [space]")
         raise UsageError(f"space.{key}: unknown key{nearest(key, KINDS)}")
     if isinstance(given, IntRange | FloatRange):
         given = {"low": given.low, "high": given.high, "log": given.log}
