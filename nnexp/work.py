@@ -39,6 +39,8 @@ LOOKAHEAD = 3
 #: Seconds between two looks at signals, and between two at the study's stop flag and the dead.
 TICK = 0.25
 UPKEEP = 3.0
+#: Seconds until a worker that found nothing to claim asks again.
+IDLE = 1.0
 
 Pending = list[Future[list[Segment]]]
 
@@ -142,7 +144,7 @@ class SweepWork:
         self.flying: list[InFlight] = []
         self.networks = 0
         self.began = time.monotonic()
-        self._upkeep_at = 0.0
+        self._upkeep_at = self._claim_at = 0.0
         self._waited = 0.0
         self._stop_asked = False
 
@@ -170,16 +172,20 @@ class SweepWork:
             self._stop_asked = self.study.stop_requested()
             self.worker.reclaim_dead()
             self._tell()
-        closing = self._stop_asked or (self.deadline is not None and now >= self.deadline)
-        if not closing:
-            self._claim()
+        closing = self._stop_asked or now >= self.deadline
+        if not closing and now >= self._claim_at:
+            self._claim(now)
         if self.flying:
             return True
         return not closing and not self.study.is_done()
 
-    def _claim(self) -> None:
+    def _claim(self, now: float) -> None:
         room = LOOKAHEAD if self.independent else 1
-        while len(self.flying) < room and (claims := self.worker.claim(self.study.sweep.batch)):
+        while len(self.flying) < room:
+            claims = self.worker.claim(self.study.sweep.batch)
+            if not claims:
+                self._claim_at = now + IDLE
+                return
             self._launch(claims)
 
     def _launch(self, claims: list[Claim]) -> None:
