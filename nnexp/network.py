@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nnexp.tasks import Task
+
 Array = NDArray[np.floating]
 
 
@@ -40,3 +42,9 @@ class Parameters:
     def select(self, index: slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]) -> Parameters:
         """The networks at ``index`` (positions, a slice or a mask), in that order."""
         return Parameters(self.W1[index], self.b1[index], self.W2[index], self.b2[index])
+
+
+def encode(task: Task, encoding: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """X (N, M), 0/1 for ``binary`` and -1/+1 for ``bipolar``, and Y (M,), always 0/1."""
+    X = np.array(task.inputs, np.float64).T
+    return (2 * X - 1 if encoding == "bipolar" else X), np.array(task.targets, np.float64)
