@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from nnexp import batches, execution, measures
+from nnexp import batches, execution, training
 from nnexp.config import Sweep
 from nnexp.settings import Settings
 from nnexp.space import Choice, Fixed, FloatRange, IntRange
@@ -62,7 +62,7 @@ def plan(sweep: Sweep, jobs: int | None = None) -> Plan:
     typical = middle(sweep)
     per_epoch = sample(typical)
     training = per_epoch * networks * sweep.epochs / jobs
-    points = len(measures.recorded(sweep.epochs)) * len(measures.CURVES) + len(measures.FINALS)
+    points = len(training.recorded_epochs(sweep.epochs)) * 6 + 16  # curves, and final metrics
     weights = typical.hidden_size * (typical.truth_table.n_inputs + 2) + 1
     return Plan(
         name=sweep.name,
