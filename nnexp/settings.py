@@ -45,7 +45,7 @@ def describe(error: ValidationError, known: tuple[str, ...], prefix: str = "") -
 class Settings(BaseModel):
     """One point of the search space with its seeds; every field is a parameter of the MLflow run.
 
-    ``seeds`` networks are trained; network i's initial weights depend on (``seed``, i, ``hidden_size``, ``init``) alone.
+    ``seeds`` networks are trained; network i starts from (``seed``, i, ``hidden_size``, ``init``) alone.
 
     Raises:
         UsageError: naming the key, its value and what was expected.
