@@ -67,13 +67,21 @@ def open_pool(spec: str = "processes", jobs: int | None = None) -> Executor:
         return _dask(count.removeprefix("//"))
     if kind != "processes" or (":" in spec and not count.isdecimal()):
         raise UsageError(f"pool = {spec!r}: expected one of {FORMS}")
-    workers = int(count) if count else (jobs if jobs is not None else available_cores())
+    workers = int(count) if count else (jobs if jobs is not None else default_jobs())
     if workers < 1:
         raise UsageError(f"pool = {spec!r}: {workers} processes, expected at least 1")
     return _processes(workers)
 
 
-def available_cores() -> int:
+def abandon(pool: Executor) -> None:
+    """Ends a pool at once, whatever it is doing: what was in flight is another's to train, or nobody's."""
+    processes = list((getattr(pool, "_processes", None) or {}).values())  # 3.14 has terminate_workers for this
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+
+
+def default_jobs() -> int:
     """Cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
