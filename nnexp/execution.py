@@ -1,4 +1,4 @@
-"""Where training runs: a `concurrent.futures.Executor` in this process, in processes, or on a Dask cluster (floor 3)."""
+"""Where training runs: an `Executor` in this process, in processes of its own, or on a Dask cluster (floor 3)."""
 
 from __future__ import annotations
 
