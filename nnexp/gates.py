@@ -117,10 +117,11 @@ def explain_network(
         encoding: of its inputs.
 
     Returns:
-        ``hidden``: a list with each unit's ``gate`` and ``formula`` (of x1, x2, ...), its ``bits`` over the rows, whether
-        it is ``saturated``, its weights, and which unit of the reference or the mirror it ``matches``. ``output``: the
-        gate (of a1, a2, ...), as it is for hidden units that are fully on or off, and whether that ``explains`` all
-        answers. ``rows``: each sample with hidden bits, logit, probability and answer. ``loss``, ``rows_right``, and ``grades``.
+        ``hidden``: a list with each unit's ``gate`` and ``formula`` (of x1, x2, ...), its ``bits`` over the rows,
+        whether it is ``saturated``, its weights, and which unit of the reference or the mirror it ``matches``.
+        ``output``: the gate (of a1, a2, ...), as it is for hidden units that are fully on or off, and whether that
+        ``explains`` all answers. ``rows``: each sample with hidden bits, logit, probability and answer. ``loss``,
+        ``rows_right``, and ``grades``.
 
     Raises:
         UsageError: not one network, or one of another shape than the task needs.
@@ -153,11 +154,11 @@ def explain_network(
 
 
 def explain_reference(task: Task | str = "xnor") -> dict[str, Any]:
-    """The hand-designed network of a task in both forms, and what its weights do in tanh units, as the text prints them.
+    """The hand-designed network of a task in both forms, and what its weights do in tanh units.
 
     Returns:
         ``rows``: the source's logic table with x1, x2, ..., a1, a2, ... and the output, and what the network gives.
-        ``hidden`` and ``output``: the gates. ``sigmoid`` and ``tanh``: weights, outputs and cost of the two exact forms.
+        ``hidden`` and ``output``: the gates. ``sigmoid`` and ``tanh``: weights, outputs and cost in both.
         ``literal_tanh``: the sigmoid form's weights in tanh units: logits, rows right and ``why``.
 
     Raises:
@@ -203,8 +204,8 @@ def _literal_tanh(designed: Parameters, task: Task) -> dict[str, Any]:
     else:
         constant = "" if len({z > 0 for z in z2}) > 1 else f": the answer is {int(z2[0] > 0)} for every row"
         why = (
-            f"off is -1 with tanh where it is 0 with sigmoid, so a unit that is off subtracts its weight instead of adding"
-            f" nothing, and the output's bias no longer fits: the logits are {shown}{constant}."
+            f"off is -1 with tanh where it is 0 with sigmoid, so a unit that is off subtracts its weight instead"
+            f" of adding nothing, and the output's bias no longer fits: the logits are {shown}{constant}."
         )
     return {**form, "outputs": _plain(np.tanh(np.array(z2))), "why": why}
 
