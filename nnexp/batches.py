@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,10 @@ from nnexp.settings import Settings
 TASK_NETWORKS = 8192
 #: And at least, where there are that many: below this the fixed cost of NumPy's calls dominates.
 TASK_NETWORKS_LOW = 512
+
+
+#: Networks with their grades, and the seconds they took.
+Trained = tuple[training.TrainingResult, recovery.Grades, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +127,7 @@ def split(job: Job, limit: int) -> list[Job]:
     return [dataclasses.replace(job, index=part) for part in np.array_split(job.index, pieces)]
 
 
-Joined = TypeVar("Joined", training.TrainingResult, recovery.Grades)
-
-
-def join(segments: Sequence[Segment]) -> tuple[training.TrainingResult, recovery.Grades, float]:
+def join(segments: Sequence[Segment]) -> Trained:
     """One trial's segments, put together in the order of their networks' index."""
     parts = sorted(segments, key=lambda segment: int(segment.result.index[0]))
     if len(parts) == 1:
@@ -135,3 +135,11 @@ def join(segments: Sequence[Segment]) -> tuple[training.TrainingResult, recovery
     result = training.concatenate([part.result for part in parts])
     grades = recovery.concatenate([part.grades for part in parts])
     return result, grades, sum(part.seconds for part in parts)
+
+
+def train(
+    pool: Executor, settings: Settings, index: NDArray[np.int64], workers: int, until: int | None = None
+) -> Trained:
+    """Trains and grades networks ``index`` of one setting, spread over the pool, to epoch ``until`` or their end."""
+    futures = submit(pool, [Job(0, settings, index, until or settings.epochs)], workers)
+    return join([segment for future in futures for segment in future.result()])

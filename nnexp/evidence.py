@@ -1,102 +1,92 @@
-"""What the networks' tables of a sweep add to its runs' metrics, read once (floor 3).
-
-Axes: R networks of a trial.
-"""
+"""What MLflow is to hold of a trained trial, written to the spool (floor 3)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+import time
+from functools import partial
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-from numpy.typing import NDArray
-
-from nnexp import frames
-from nnexp.errors import NnexpError
-from nnexp.significance import Outcomes, outcomes_of
-
-#: The families in the order of their bars; `none` is what did not solve the task.
-FAMILIES = ("hand-designed", "both", "mirror", "other", "none")
-_COLUMNS = ("index", "solved", "recovered", "family", "epochs_to_solve")
-
-NetworksOf = Callable[[int], pa.Table | None]
+from nnexp import artifacts, measures, provenance
+from nnexp.batches import Trained
+from nnexp.config import Sweep
+from nnexp.settings import Settings
+from nnexp.spool import Entry, Evidence, Spool, State
 
 
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """The part of every network's row that a sweep's report needs.
-
-    Attributes:
-        outcomes: trial to its networks' success in the sweep's measure.
-        families: trial to how many networks each of `FAMILIES` holds; empty for a task without a mirror.
-        epochs_to_solve: trial to (R,) updates until solved, infinite where never.
-        missing: what could not be read, in words.
-    """
-
-    outcomes: dict[int, Outcomes] = field(default_factory=dict)
-    families: dict[int, dict[str, int]] = field(default_factory=dict)
-    epochs_to_solve: dict[int, NDArray[np.float64]] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
-
-
-def collect(records: Iterable[frames.Record], networks_of: NetworksOf) -> Evidence:
-    """Reads the networks' table of every finished trial.
+def spool_evidence(
+    spool: Spool, sweep: Sweep, trial: int, settings: Settings, trained: Trained, state: State, began: float
+) -> Entry:
+    """Writes a trial's evidence: params, curves, final metrics, ``networks.parquet`` and ``best_network.json``.
 
     Args:
-        records: the sweep's runs.
-        networks_of: a trial's table, or None (or an `NnexpError`) where it is missing.
+        spool: where to.
+        sweep: the sweep.
+        trial: its number.
+        settings: as trained; adaptive rounds have raised ``seeds``.
+        trained: its networks.
+        state: COMPLETE or PRUNED.
+        began: when its training began, in seconds since 1970.
 
-    Returns:
-        What was read; a table that is missing or unreadable is named in ``missing`` and left out.
+    Raises:
+        StoreError: the spool cannot be written.
     """
-    evidence, missing = Evidence(), []
-    for record in sorted(records, key=lambda one: one.trial):
-        if record.status != "FINISHED":
-            continue
-        table, why = None, "missing"
-        try:
-            table = networks_of(record.trial)
-        except NnexpError as error:
-            why = str(error)
-        if table is None:
-            missing.append(f"networks.parquet of trial {record.trial}" + ("" if why == "missing" else f" ({why})"))
-            continue
-        frame = table.select([name for name in _COLUMNS if name in table.column_names]).to_pandas()
-        _add(evidence, record.trial, frame)
-    return Evidence(evidence.outcomes, evidence.families, evidence.epochs_to_solve, tuple(missing))
+    result, grades, seconds = trained
+    finals = measures.final_metrics(result, grades, seconds)
+    ended = max(time.time(), began)  # a clock that jumped back must not end a run before it began
+    evidence = Evidence(
+        sweep=sweep.name,
+        trial=trial,
+        state=state,
+        params={"trial": str(trial), **{key: str(value) for key, value in settings.model_dump().items()}},
+        tags={**provenance.tags(), "nnexp.objective": ", ".join(sweep.objective)},
+        name=run_name(trial, settings),
+        note=note(settings, finals, len(result.index)),
+        started_ms=int(began * 1000),
+        ended_ms=int(ended * 1000),
+        metrics=(*measures.curves(result), *((key, settings.epochs, value) for key, value in finals.items())),
+    )
+    return spool.write(
+        evidence,
+        {
+            artifacts.NETWORKS: partial(artifacts.write_networks, result=result, grades=grades),
+            artifacts.BEST_NETWORK: partial(artifacts.write_best_network, result=result, grades=grades),
+        },
+    )
 
 
-def _add(evidence: Evidence, trial: int, frame: pd.DataFrame) -> None:
-    outcomes = outcomes_of(frame, "recovered") or outcomes_of(frame, "solved")
-    if outcomes is not None:
-        evidence.outcomes[trial] = outcomes
-    if "epochs_to_solve" in frame:
-        updates = frame["epochs_to_solve"].to_numpy(dtype=np.float64, na_value=np.nan)
-        evidence.epochs_to_solve[trial] = np.where(np.isnan(updates), np.inf, updates)
-    if "family" in frame and frame["family"].notna().any():
-        counts: dict[Any, int] = frame["family"].value_counts().to_dict()
-        evidence.families[trial] = {name: int(counts.get(name, 0)) for name in FAMILIES}
+def failure_evidence(spool: Spool, sweep: Sweep, trial: int, settings: Settings, reason: str, began: float) -> Entry:
+    """Writes the evidence of a trial that was set aside: its params and why, without networks."""
+    ended = max(time.time(), began)
+    evidence = Evidence(
+        sweep=sweep.name,
+        trial=trial,
+        state="FAIL",
+        params={"trial": str(trial), **{key: str(value) for key, value in settings.model_dump().items()}},
+        tags={**provenance.tags(), "nnexp.failure": reason},
+        name=run_name(trial, settings),
+        note=f"Set aside: {reason}",
+        started_ms=int(began * 1000),
+        ended_ms=int(ended * 1000),
+        metrics=(),
+    )
+    return spool.write(evidence, {})
 
 
-def family_shares(evidence: Evidence, frame: pd.DataFrame) -> pd.DataFrame | None:
-    """Exact shares of the five families by hidden size.
+def run_name(trial: int, settings: Settings) -> str:
+    """A run's name, which sorts and reads: ``h=4 lr=0.5 glorot_uniform×1 · #12``."""
+    s = settings
+    return f"h={s.hidden_size} lr={s.learning_rate:.3g} {s.init}×{s.init_scale:.3g} · #{trial}"
 
-    Args:
-        evidence: what `collect` read.
-        frame: the finished trials.
 
-    Returns:
-        A row a hidden size: ``hidden_size``, ``settings``, ``networks`` and a share for each of `FAMILIES`; None where no
-        table holds families.
-    """
-    sizes = frame.set_index("trial")["hidden_size"]
-    rows = [{"hidden_size": sizes[trial], "settings": 1, **counts} for trial, counts in evidence.families.items()]
-    if not rows:
-        return None
-    total = pd.DataFrame(rows).groupby("hidden_size").sum()
-    networks = total[list(FAMILIES)].sum(axis=1)
-    shares = total[list(FAMILIES)].div(networks, axis=0)
-    return pd.concat([total["settings"], networks.rename("networks"), shares], axis=1).reset_index()
+def note(settings: Settings, finals: dict[str, float], networks: int) -> str:
+    """A run's description: its grades in words."""
+    solved = finals.get("solved_rate", 0.0)
+    lines = [f"**{solved:.1%}** of {networks:,} networks solve {settings.task[:40]} within {settings.epochs:,} epochs"]
+    if "recovery_rate" in finals:
+        low, high = finals["recovery_rate_low"], finals["recovery_rate_high"]
+        lines.append(
+            f"**{finals['recovery_rate']:.1%}** recover the hand-designed logic (95% interval {low:.1%} to {high:.1%})"
+        )
+        lines.append(f"{finals['contains_rate']:.1%} contain it, {finals.get('mirror_rate', 0.0):.1%} its mirror")
+    if finals.get("diverged_rate", 0.0) > 0:
+        lines.append(f"{finals['diverged_rate']:.1%} diverged")
+    return "; ".join(lines) + "."
