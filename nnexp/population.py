@@ -26,7 +26,7 @@ NetworksOf = Callable[[int], pa.Table | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class Population:
     """The part of every network's row that a sweep's report needs.
 
     Attributes:
@@ -42,7 +42,7 @@ class Evidence:
     missing: tuple[str, ...] = ()
 
 
-def collect(records: Iterable[frames.Record], networks_of: NetworksOf) -> Evidence:
+def collect(records: Iterable[frames.Record], networks_of: NetworksOf) -> Population:
     """Reads the networks' table of every finished trial.
 
     Args:
@@ -52,7 +52,7 @@ def collect(records: Iterable[frames.Record], networks_of: NetworksOf) -> Eviden
     Returns:
         What was read; a table that is missing or unreadable is named in ``missing`` and left out.
     """
-    evidence, missing = Evidence(), []
+    population, missing = Population(), []
     for record in sorted(records, key=lambda one: one.trial):
         if record.status != "FINISHED":
             continue
@@ -65,27 +65,27 @@ def collect(records: Iterable[frames.Record], networks_of: NetworksOf) -> Eviden
             missing.append(f"networks.parquet of trial {record.trial}" + ("" if why == "missing" else f" ({why})"))
             continue
         frame = table.select([name for name in _COLUMNS if name in table.column_names]).to_pandas()
-        _add(evidence, record.trial, frame)
-    return Evidence(evidence.outcomes, evidence.families, evidence.epochs_to_solve, tuple(missing))
+        _add(population, record.trial, frame)
+    return Population(population.outcomes, population.families, population.epochs_to_solve, tuple(missing))
 
 
-def _add(evidence: Evidence, trial: int, frame: pd.DataFrame) -> None:
+def _add(population: Population, trial: int, frame: pd.DataFrame) -> None:
     outcomes = outcomes_of(frame, "recovered") or outcomes_of(frame, "solved")
     if outcomes is not None:
-        evidence.outcomes[trial] = outcomes
+        population.outcomes[trial] = outcomes
     if "epochs_to_solve" in frame:
         updates = frame["epochs_to_solve"].to_numpy(dtype=np.float64, na_value=np.nan)
-        evidence.epochs_to_solve[trial] = np.where(np.isnan(updates), np.inf, updates)
+        population.epochs_to_solve[trial] = np.where(np.isnan(updates), np.inf, updates)
     if "family" in frame and frame["family"].notna().any():
         counts: dict[Any, int] = frame["family"].value_counts().to_dict()
-        evidence.families[trial] = {name: int(counts.get(name, 0)) for name in FAMILIES}
+        population.families[trial] = {name: int(counts.get(name, 0)) for name in FAMILIES}
 
 
-def family_shares(evidence: Evidence, frame: pd.DataFrame) -> pd.DataFrame | None:
+def family_shares(population: Population, frame: pd.DataFrame) -> pd.DataFrame | None:
     """Exact shares of the five families by hidden size.
 
     Args:
-        evidence: what `collect` read.
+        population: what `collect` read.
         frame: the finished trials.
 
     Returns:
@@ -93,7 +93,7 @@ def family_shares(evidence: Evidence, frame: pd.DataFrame) -> pd.DataFrame | Non
         table holds families.
     """
     sizes = frame.set_index("trial")["hidden_size"]
-    rows = [{"hidden_size": sizes[trial], "settings": 1, **counts} for trial, counts in evidence.families.items()]
+    rows = [{"hidden_size": sizes[trial], "settings": 1, **counts} for trial, counts in population.families.items()]
     if not rows:
         return None
     total = pd.DataFrame(rows).groupby("hidden_size").sum()
