@@ -80,11 +80,12 @@ def train(initial: Path | None, output: Path | None, as_json: bool, **given: Any
     """Train one setting from many seeds and grade the networks."""
     import time
 
-    from nnexp import recovery
-    from nnexp.cli import console, outcome
     from nnexp.settings import Settings
 
     settings = Settings(**{key: value for key, value in given.items() if value is not None})
+    from nnexp import recovery
+    from nnexp.cli import console, outcome
+
     started = time.perf_counter()
     result = _trained(settings, initial)
     seconds = time.perf_counter() - started
