@@ -3,8 +3,8 @@
 Axes: R networks (here 1), K hidden units of a reference, N inputs, M samples.
 
 For XNOR, from the source text (sigmoid hidden units): a1 = x1 AND x2, a2 = NOT x1 AND NOT x2, output = a1 OR a2. XOR is
-that network with its output negated. The source has none for parity:3; ours counts: its three hidden units ask whether at
-least one, two and three inputs are 1, and the output adds and subtracts them in turn (1 - 1 + 1).
+that network with its output negated. The source has none for parity:3; ours counts: its three hidden units ask whether
+at least one, two and three inputs are 1, and the output adds and subtracts them in turn (1 - 1 + 1).
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ def mirror(task: Task | str, encoding: str = "binary") -> Parameters | None:
     W1[:, :, 0] *= -1  # w (1 - x1) = -w x1 + w
     mirrored = Parameters(W1, tanh.b1 + tanh.W1[:, :, 0], -tanh.W2, -tanh.b2)
     X, Y = encode(wanted, "binary")
-    _, Z2 = forward(mirrored, X, "tanh")
-    return to_encoding(mirrored, encoding) if bool(((2 * Y - 1) * Z2 > 0).all()) else None
+    A1, Z2 = forward(mirrored, X, "tanh")
+    solves = bool(((2 * Y - 1) * Z2 > 0).all() and (A1 != 0).all())
+    return to_encoding(mirrored, encoding) if solves else None
 
 
 def to_tanh(parameters: Parameters) -> Parameters:

@@ -14,9 +14,7 @@ spool, to be delivered at the next start; a spool that is lost leaves a trial wi
 
 from __future__ import annotations
 
-import contextlib
 import math
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
@@ -24,16 +22,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nnexp import batches, measures
+from nnexp import batches, execution, measures
 from nnexp.adaptive import next_round
 from nnexp.batches import Job, Segment, Trained
-from nnexp.config import AdaptiveSeeds, Sweep
-from nnexp.errors import Interrupted, StoreError
+from nnexp.config import AdaptiveSeeds
+from nnexp.errors import Interrupted
 from nnexp.evidence import spool_evidence
 from nnexp.progress import Progress
 from nnexp.settings import Settings
-from nnexp.spool import Entry, Spool
-from nnexp.study import Claim, SweepStudy, Worker
+from nnexp.spool import Spool
+from nnexp.study import Claim, FinishedState, SweepStudy, Worker
 from nnexp.writer import Writer
 
 #: Batches in flight where a suggestion does not depend on earlier results: the pool never runs dry between two batches.
@@ -41,6 +39,8 @@ LOOKAHEAD = 3
 #: Seconds between two looks at signals, and between two at the study's stop flag and the dead.
 TICK = 0.25
 UPKEEP = 3.0
+#: Seconds until a worker that found nothing to claim asks again.
+IDLE = 1.0
 
 Pending = list[Future[list[Segment]]]
 
@@ -93,11 +93,13 @@ class Attempt:
         return more > 0
 
 
+#: The parts of the epochs at which a pruner sees intermediate results.
+RUNGS = {"none": (), "asha": (64, 16, 4), "median": (8, 4, 2)}
+
+
 def rungs(epochs: int, pruner: str) -> list[int]:
-    """The epochs at which a pruner sees intermediate results: powers of 3 below the end, from 1/27 on; then the end."""
-    if pruner == "none":
-        return [epochs]
-    return sorted({max(1, epochs // 3**k) for k in (3, 2, 1)} | {epochs})
+    """The epochs at which a batch halts: where the pruner is asked, then the end."""
+    return sorted({max(1, epochs // part) for part in RUNGS[pruner]} | {epochs})
 
 
 @dataclass
@@ -110,57 +112,55 @@ class InFlight:
 
 
 class SweepWork:
-    """A worker's work on one sweep, from the first claim to the last delivery it owes.
+    """A worker's work on one sweep, from its first claim to its last finished trial.
 
     Args:
-        open_pool: makes the training pool; called again when a pool's process was killed.
+        open_pool: makes the training pool; called again when one of the pool's processes was killed.
         workers: how many tasks the pool runs at once.
         interrupted: gives the number of a signal that asked for the end, or None.
         watch: is told the progress, often.
-        deadline: `time.monotonic` at which to claim no more, or None.
+        deadline: `time.monotonic` at which to claim no more.
     """
 
     def __init__(
         self,
-        sweep: Sweep,
         study: SweepStudy,
         worker: Worker,
         spool: Spool,
         writer: Writer,
+        *,
         open_pool: Callable[[], Executor],
         workers: int,
         interrupted: Callable[[], int | None],
         watch: Callable[[Progress], None],
-        deadline: float | None = None,
+        deadline: float,
     ) -> None:
-        self.sweep, self.study, self.worker, self.spool, self.writer = sweep, study, worker, spool, writer
+        self.study, self.worker, self.spool, self.writer = study, worker, spool, writer
         self.open_pool, self.workers, self.interrupted, self.watch = open_pool, workers, interrupted, watch
         self.deadline = deadline
-        self.adaptive = sweep.seeds if isinstance(sweep.seeds, AdaptiveSeeds) else None
-        self.independent = sweep.sampler in ("random", "qmc", "grid") and sweep.pruner == "none"
+        self.adaptive = study.sweep.seeds if isinstance(study.sweep.seeds, AdaptiveSeeds) else None
+        self.independent = study.sweep.sampler in ("random", "qmc", "grid") and study.sweep.pruner == "none"
         self.pool = open_pool()
         self.flying: list[InFlight] = []
         self.networks = 0
         self.began = time.monotonic()
-        self._upkeep_at = 0.0
+        self._upkeep_at = self._claim_at = 0.0
+        self._waited = 0.0
         self._stop_asked = False
 
     def run(self) -> None:
         """Works until the budget is met, the sweep is stopped, the deadline is past or a signal arrives.
 
         Raises:
-            Interrupted: after the work in flight was handed back.
+            Interrupted: a signal; `Worker.leave` hands back what was in flight.
             StoreError: a store failed; what was finished is kept.
         """
         try:
-            with self._heartbeat():
-                while self._go_on():
-                    self._wait()
-        except BaseException:
-            self._hand_back()
-            raise
+            while self._go_on():
+                self._wait()
+            self._tell()
         finally:
-            self.pool.shutdown(wait=False, cancel_futures=True)
+            execution.abandon(self.pool)
 
     def _go_on(self) -> bool:
         """Looks after signals, the dead and the next claims; False when there is nothing more to do."""
@@ -170,42 +170,39 @@ class SweepWork:
         if now >= self._upkeep_at:
             self._upkeep_at = now + UPKEEP
             self._stop_asked = self.study.stop_requested()
-            self.study.reclaim_dead(self.worker)
+            self.worker.reclaim_dead()
             self._tell()
-        closing = self._stop_asked or (self.deadline is not None and now >= self.deadline)
-        if not closing:
-            self._claim()
+        closing = self._stop_asked or now >= self.deadline
+        if not closing and now >= self._claim_at:
+            self._claim(now)
         if self.flying:
             return True
         return not closing and not self.study.is_done()
 
-    def _claim(self) -> None:
+    def _claim(self, now: float) -> None:
         room = LOOKAHEAD if self.independent else 1
         while len(self.flying) < room:
-            claims = self.study.claim(self.sweep.batch, self.worker)
+            claims = self.worker.claim(self.study.sweep.batch)
             if not claims:
+                self._claim_at = now + IDLE
                 return
-            # A trial that killed its worker once is tried alone, so that it cannot take innocent ones with it.
-            suspects = [claim for claim in claims if claim.attempt > 1]
-            if innocent := [claim for claim in claims if claim.attempt <= 1]:
-                self._launch(innocent)
-            for claim in suspects:
-                self._launch([claim])
+            self._launch(claims)
 
     def _launch(self, claims: list[Claim]) -> None:
-        attempts = [Attempt(claim, self.sweep.settings(claim.params)) for claim in claims]
+        attempts = [Attempt(claim, self.study.sweep.settings(claim.params)) for claim in claims]
         steps = self._steps(attempts)
         self.flying.append(InFlight(attempts, steps, next(steps)))
 
     def _steps(self, attempts: list[Attempt]) -> Generator[Pending, None, None]:
         """A batch's course: every rung for those not pruned, then rounds of further seeds; yields what to wait for."""
         going = attempts
-        for until in rungs(self.sweep.epochs, self.sweep.pruner):
+        epochs = self.study.sweep.epochs
+        for until in rungs(epochs, self.study.sweep.pruner):
             yield from self._train(going, until)
-            if until < self.sweep.epochs:
+            if until < epochs:
                 going = self._prune(going, until)
         while going := [attempt for attempt in going if attempt.extend(self.adaptive)]:
-            yield from self._train(going, self.sweep.epochs)
+            yield from self._train(going, epochs)
         for attempt in attempts:
             self._finish(attempt)
 
@@ -219,35 +216,27 @@ class SweepWork:
     def _prune(self, attempts: list[Attempt], until: int) -> list[Attempt]:
         """Reports every attempt's value at this rung, in the order of their numbers, then asks which go on."""
         for attempt in attempts:
-            self.study.report(attempt.claim, until, self._values(attempt.metrics())[0])
+            self.worker.report(attempt.claim, until, self._values(attempt.metrics())[0])
         for attempt in attempts:
-            attempt.pruned = self.study.should_prune(attempt.claim)
+            attempt.pruned = self.worker.should_prune(attempt.claim)
         return [attempt for attempt in attempts if not attempt.pruned]
 
-    def _values(self, metrics: dict[str, float]) -> list[float]:
-        """The objectives' values; what is undefined (nothing solved, all diverged) is the worst value there is."""
-        worst = {"maximize": -math.inf, "minimize": math.inf}
-        pairs = zip(self.sweep.objective, self.sweep.directions, strict=True)
-        return [metrics.get(name, worst[direction]) for name, direction in pairs]
+    def _values(self, metrics: dict[str, float]) -> list[float | None]:
+        """The objectives' values; None for what is undefined (nothing solved, all diverged)."""
+        return [metrics.get(name) for name in self.study.sweep.objective]
 
     def _finish(self, attempt: Attempt) -> None:
-        state = "PRUNED" if attempt.pruned else "COMPLETE"
+        state: FinishedState = "PRUNED" if attempt.pruned else "COMPLETE"
         trained, metrics = attempt.trained, attempt.metrics()
         entry = spool_evidence(
-            self.spool, self.sweep, attempt.claim.number, attempt.settings, trained, state, attempt.began
+            self.spool, self.study.sweep, attempt.claim.number, attempt.settings, trained, state, attempt.began
         )
         self.networks += len(trained[0].index)
-        if self.study.finish(attempt.claim, state, self._values(metrics), metrics):
-            self._deliver(entry)
+        values = self._values(metrics) if state == "COMPLETE" else None
+        if self.worker.finish(attempt.claim, state, values, metrics):
+            self.writer.put(entry, fresh=attempt.claim.attempt == 1)
         else:
-            entry.remove()
-
-    def _deliver(self, entry: Entry) -> None:
-        """Hands evidence to the writer; waits while its queue is full, so that memory and the spool stay bounded."""
-        while not self.writer.put(entry, timeout=TICK):
-            self._tell(waiting=True)
-            if (number := self.interrupted()) is not None:
-                raise Interrupted(number)
+            entry.remove()  # it was given to another while this process slept, and finished there
 
     def _wait(self) -> None:
         """Waits a tick for the pool, and takes every batch whose futures are all done one step further."""
@@ -263,58 +252,36 @@ class SweepWork:
                 batch.pending = next(batch.steps)
             except StopIteration:
                 self.flying.remove(batch)
-                self._tell()
             except BrokenExecutor:
                 self._replace_pool()
                 return
 
     def _replace_pool(self) -> None:
         """A pool's process was killed, perhaps by its trial (memory): counts a death for all in flight, and goes on."""
-        for batch in self.flying:
-            for attempt in batch.attempts:
-                self.study.give_up(attempt.claim)
+        self.worker.mourn([attempt.claim for batch in self.flying for attempt in batch.attempts])
         self.flying.clear()
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        execution.abandon(self.pool)
         self.pool = self.open_pool()
 
-    def _hand_back(self) -> None:
-        for batch in self.flying:
-            for attempt in batch.attempts:
-                with contextlib.suppress(StoreError):  # it is noticed as dead and taken back all the same
-                    self.study.hand_back(attempt.claim)
-
-    def _tell(self, *, waiting: bool = False) -> None:
-        counts = self.study.counts()
+    def _tell(self) -> None:
+        counts, best = self.study.counts(), self.study.best()
+        seconds = time.monotonic() - self.began
+        waited, self._waited = self._waited, self.writer.waited
+        rate = self.networks / seconds if seconds > 0 else 0.0
+        value = best.values[0] if best is not None and best.values else None
         self.watch(
             Progress(
-                sweep=self.sweep.name,
                 done=counts.finished,
-                total=self.sweep.trials,
-                networks=self.networks,
-                seconds=time.monotonic() - self.began,
-                objective=self.sweep.objective[0],
-                best=self.study.best_value(),
+                total=counts.budget,
+                networks_per_second=rate,
+                best=value,
+                objective=self.study.sweep.objective[0],
+                waiting_for_tracking=self.writer.waited > waited,
                 failed=counts.failed,
-                undelivered=self.writer.waiting,
-                waiting=waiting,
-                notice=self.writer.notice,
+                spool=self.writer.waiting,
             )
         )
-
-    @contextlib.contextmanager
-    def _heartbeat(self) -> Iterator[None]:
-        """Moves this worker's counter in the study, several times a lease, as long as the body runs."""
-        over = threading.Event()
-
-        def beat() -> None:
-            while not over.wait(self.sweep.lease / 5):
-                with contextlib.suppress(StoreError):  # a store that is away for a moment; the next beat may reach it
-                    self.worker.beat()
-
-        thread = threading.Thread(target=beat, name="nnexp-heartbeat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        shown = {"trials_done": float(counts.finished), "networks_per_second": rate}
+        if value is not None and math.isfinite(value):
+            shown[f"best_{self.study.sweep.objective[0]}"] = value
+        self.writer.progress(counts.finished, shown)
