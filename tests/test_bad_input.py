@@ -77,7 +77,9 @@ def typo(rng: random.Random, name: str, known: set[str]) -> str:
     """A word close to ``name`` that is none of ``known``; an option's dashes stay."""
     while True:
         at = rng.randrange(3 if name.startswith("--") else 1, len(name) + 1)
-        changed = rng.choice([name[:at] + name[at + 1 :], name[:at] + name[at - 1] + name[at:], name + rng.choice("sxz")])
+        changed = rng.choice(
+            [name[:at] + name[at + 1 :], name[:at] + name[at - 1] + name[at:], name + rng.choice("sxz")]
+        )
         if changed not in known:
             return changed
 
@@ -85,7 +87,19 @@ def typo(rng: random.Random, name: str, known: set[str]) -> str:
 def wrong_types(rng: random.Random) -> list[str]:
     """TOML values that are neither a number, a word, a list of words nor a table that any key takes."""
     date = f"20{rng.randint(10, 99)}-0{rng.randint(1, 9)}-1{rng.randint(0, 9)}"
-    return ["true", "false", date, f"{date}T07:32:00Z", "[]", "[[1], [2]]", "{}", f"{{ {word(rng)} = 1 }}", '""', "nan", "inf"]
+    return [
+        "true",
+        "false",
+        date,
+        f"{date}T07:32:00Z",
+        "[]",
+        "[[1], [2]]",
+        "{}",
+        f"{{ {word(rng)} = 1 }}",
+        '""',
+        "nan",
+        "inf",
+    ]
 
 
 def wrong_whole(rng: random.Random) -> list[str]:
@@ -184,7 +198,12 @@ def bad_together(rng: random.Random) -> Iterator[Case]:
             yield file_case(text, "objective")
     for directions in ('"up"', '["maximize", "minimize"]', "3", '["max"]', "[]"):
         yield file_case(f"directions = {directions}\n" + PLAIN, "directions")
-    for seeds in ("{ min = 1 }", "{ min = 9, max = 3, width = 0.1 }", "{ min = 1, max = 3, width = 2 }", '{ min = "a" }'):
+    for seeds in (
+        "{ min = 1 }",
+        "{ min = 9, max = 3, width = 0.1 }",
+        "{ min = 1, max = 3, width = 2 }",
+        '{ min = "a" }',
+    ):
         yield file_case(with_value("seeds", seeds), "seeds.")
     for task in ("parity", "parity:1", "parity:11", "parity:x", "majority:4", "parity:03", "majority:", "xnor:2"):
         yield file_case(with_value("task", f'"{task}"'), "task")
