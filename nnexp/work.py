@@ -233,7 +233,9 @@ class SweepWork:
         )
         self.networks += len(trained[0].index)
         values = self._values(metrics) if state == "COMPLETE" else None
-        if self.worker.finish(attempt.claim, state, values, metrics):
+        # The numbers of networks and epochs are what it takes to make lost evidence again.
+        attrs = {**metrics, "networks": len(trained[0].index), "epochs": int(trained[0].history.epochs[-1])}
+        if self.worker.finish(attempt.claim, state, values, attrs):
             self.writer.put(entry, fresh=attempt.claim.attempt == 1)
         else:
             entry.remove()  # it was given to another while this process slept, and finished there
