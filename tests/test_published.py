@@ -44,7 +44,7 @@ def test_thirty_seeds_give_the_published_epochs() -> None:
 @pytest.mark.parametrize("width", [0.5, 1.0])
 def test_more_hidden_units_need_fewer_sweeps(width: float) -> None:
     """Rumelhart, Hinton and Williams 1986, p. 333: each doubling of the hidden units shortens training."""
-    medians = [np.median(hidden_units.epochs_to_correct(hidden, 0.25, width, 128)) for hidden in (2, 4, 8, 16)]
+    medians = [np.median(hidden_units.sweeps(hidden, 0.25, width, 128)) for hidden in (2, 4, 8, 16)]
     assert medians == sorted(medians, reverse=True)
 
 
@@ -94,6 +94,14 @@ def test_the_size_of_the_starting_weights_decides_the_time() -> None:
 
 
 def test_close_starts_end_apart() -> None:
-    """Kolen and Pollack 1990: of pairs a hundredth apart in each weight some part, of pairs a whole one apart more do."""
-    close, far = initial_range.split_pairs(0.01, networks=400), initial_range.split_pairs(1.0, networks=400)
+    """Kolen and Pollack 1990: of pairs a hundredth apart in each weight some part, of pairs a tenth apart more do."""
+    close, far = (initial_range.parted(step, 2.0, networks=400) for step in (0.02, 0.2))
     assert 0 < close < far
+
+
+def test_the_exponent_of_a_smooth_border_is_one() -> None:
+    """Shares in proportion to the step give 1, shares that hardly fall give less."""
+    smooth, low, high = initial_range.exponent([40_000, 4000, 400, 40], 100_000)
+    assert smooth == pytest.approx(1, abs=0.01)
+    assert low < 1 < high
+    assert initial_range.exponent([40_000, 20_000, 10_000, 5000], 100_000)[2] < 0.5

@@ -4,9 +4,9 @@ Sources, each seen in its abstract:
 - L. G. C. Hamey, "Analysis of the error surface of the XOR network with two hidden nodes", Macquarie University computing report
   95/167C (1995), and "XOR has no local minima", *Neural Networks* 11 (1998) 669-681: the finite stationary points form connected
   manifolds, arbitrarily close to points of lower error, so none is a relative minimum.
-- I. G. Sprinkhuizen-Kuyper and E. J. W. Boers, "The local minima of the error surface of the 2-2-1 XOR network", *Annals of
-  Mathematics and Artificial Intelligence* 25 (1999): local minima need saturated hidden units; from every finite point a path leads
-  strictly down to error zero; which explains why higher numerical precision finds fewer "local minima".
+- I. G. Sprinkhuizen-Kuyper and E. J. W. Boers, "The local minima of the error surface of the 2-2-1 XOR network": local minima
+  need saturated hidden units; from every finite point a path leads strictly down to error zero; which explains why experiments
+  with higher numerical precision find fewer "local minima".
 - D. Mehta, X. Zhao, E. A. Bernal and D. J. Wales, "The loss surface of XOR artificial neural networks" (2018), arXiv:1804.02411:
   a stationary point for H hidden units is one for H + 1 when all weights of the additional unit are zero.
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 import nnexp
-from nnexp import Parameters, Settings, intervals, network, tasks
+from nnexp import Parameters, Settings, initializers, intervals, network, tasks
 
 KINDS = ("ignores x1", "ignores x2", "through the centre")
 
@@ -93,9 +93,12 @@ def way_down(each: int = 50, loss: str = "mse", distance: float = 0.01) -> dict[
 def embedded(epochs: int = 2000) -> float:
     """The largest difference in loss between networks of 2 units and the same with a third unit of zero weights, trained."""
     settings = Settings(task="xor", hidden_size=2, learning_rate=0.5, epochs=epochs, seeds=100)
-    small = nnexp.initializers.draw(settings, range(settings.seeds))
+    small = initializers.draw(settings, range(settings.seeds))
     large = Parameters(
-        np.pad(small.W1, ((0, 0), (0, 1), (0, 0))), np.pad(small.b1, ((0, 0), (0, 1))), np.pad(small.W2, ((0, 0), (0, 1))), small.b2
+        np.pad(small.W1, ((0, 0), (0, 1), (0, 0))),
+        np.pad(small.b1, ((0, 0), (0, 1))),
+        np.pad(small.W2, ((0, 0), (0, 1))),
+        small.b2,
     )
     wide = nnexp.train(settings.replace(hidden_size=3), initial=large)
     return float(np.abs(wide.loss - nnexp.train(settings, initial=small).loss).max())
@@ -138,9 +141,18 @@ def repeat() -> list[tuple[str, str, str, str]]:
         found = way_down(loss=loss)
         text = f"{found['lower close by']:.1%} of {found['points']:.0f} points, negative curvature at {found['negative curvature']:.1%}"
         good = found["lower close by"] == 1.0 and found["largest gradient"] < 1e-12
-        rows.append((f"stationary points with lower loss close by, {loss}", "all (mse)", text, "agrees" if good else "DIFFERS"))
+        rows.append(
+            (f"stationary points with lower loss close by, {loss}", "all (mse)", text, "agrees" if good else "DIFFERS")
+        )
     difference = embedded()
-    rows.append(("a third unit of zero weights changes the loss by", "0", f"{difference:g}", "agrees" if difference == 0 else "DIFFERS"))
+    rows.append(
+        (
+            "a third unit of zero weights changes the loss by",
+            "0",
+            f"{difference:g}",
+            "agrees" if difference == 0 else "DIFFERS",
+        )
+    )
     for width in (20.0, 100.0):
         counts = frozen(width)
         low, high = (f"{float(end):.1%}" for end in intervals.wilson(counts["float64"], 1000))

@@ -79,11 +79,28 @@ def unsolved_later(factor: int = 20) -> tuple[int, int]:
 def repeat() -> list[tuple[str, str, str, str]]:
     """Rows of: what is compared, the published figure, ours, the verdict."""
     ours = figures()
-    rows = [(name, str(value), str(ours[name]), "agrees" if ours[name] == value else "DIFFERS") for name, value in PUBLISHED.items()]
+    rows = [
+        (name, str(value), str(ours[name]), "agrees" if ours[name] == value else "DIFFERS")
+        for name, value in PUBLISHED.items()
+    ]
     median = narrow_median()
-    rows.append(("median epochs from ±0.3", str(PUBLISHED_NARROW), str(median), "agrees" if median == PUBLISHED_NARROW else "DIFFERS"))
+    rows.append(
+        (
+            "median epochs from ±0.3",
+            str(PUBLISHED_NARROW),
+            str(median),
+            "agrees" if median == PUBLISHED_NARROW else "DIFFERS",
+        )
+    )
     early, late = unsolved_later()
-    rows.append(("unsolved after 5,000 epochs", "5, called local minima", f"{early}; after 100,000 epochs {late}", verdict(early, late)))
+    rows.append(
+        (
+            "unsolved after 5,000 epochs",
+            "5, called local minima",
+            f"{early}; after 100,000 epochs {late}",
+            verdict(early, late),
+        )
+    )
     return rows
 
 
