@@ -55,7 +55,11 @@ def cells(sweep: Sweep) -> Iterator[dict[str, Any]]:
 
 
 def verdicts(settings: Settings, index: Sequence[int] | None = None) -> dict[str, np.ndarray]:
-    """Train the networks of ``settings`` and grade them: each grade as (R,) booleans, and ``epochs`` to solve (inf: never)."""
+    """Train the networks of ``settings`` and grade them.
+
+    Returns:
+        Each grade as (R,) booleans, and ``epochs``, those to solve (inf: never).
+    """
     result = training.train(settings, index=index)
     task = settings.truth_table
     grades = recovery.assess(result.parameters, task, settings.activation, settings.encoding, settings.loss)
@@ -67,8 +71,9 @@ def verdicts(settings: Settings, index: Sequence[int] | None = None) -> dict[str
         for name in ("hand-designed", "mirror", "both", "other"):
             found[name.replace("-", "_")] = grades.family == name
     found["diverged"] = result.diverged
-    for name in ("constant", "one half", "two thirds", "not converged"):
-        found[name.replace(" ", "_")] = grades.plateau == name
+    if grades.plateau is not None:
+        for name in (*recovery.PLATEAUS, "not converged"):
+            found[name.replace(" ", "_")] = grades.plateau == name
     found["epochs"] = np.where(np.isnan(result.epochs_to_solve), np.inf, result.epochs_to_solve)
     return found
 

@@ -86,7 +86,7 @@ def test_more_precision_freezes_fewer_networks() -> None:
 
 def test_the_size_of_the_starting_weights_decides_the_time() -> None:
     """Kolen and Pollack 1990: small weights start slowly, large ones often never arrive."""
-    never_small, _, small, _ = initial_range.spread(0.1, 200)
+    _, _, small, _ = initial_range.spread(0.1, 200)
     never_medium, _, medium, _ = initial_range.spread(1.0, 200)
     never_large, _, _, _ = initial_range.spread(8.0, 200)
     assert small > 2 * medium

@@ -1,13 +1,14 @@
 """The XOR run of the PDP handbook's program, from its own weight file, epoch for epoch.
 
-Source: J. L. McClelland and D. E. Rumelhart, *Explorations in Parallel Distributed Processing*, MIT Press 1988, chapter 5; the
-files XOR.NET, XOR.PAT, XOR.WTS and XOR.STR of its disk (kept in the repository dagfinndybvig/renewedPDP). The program presents four patterns, adds their gradients of ½ (t-a)²
-up, and then makes one step: lrate 0.5, momentum 0.9. It stops after the first epoch whose tss, the summed (t-a)², is below
-ecrit = 0.04. The figures below were read from the screen of that program, run on those files.
+Source: J. L. McClelland and D. E. Rumelhart, *Explorations in Parallel Distributed Processing*, MIT Press 1988, chapter
+5; the files XOR.NET, XOR.PAT, XOR.WTS and XOR.STR of its disk (kept in the repository dagfinndybvig/renewedPDP). The
+program presents four patterns, adds their gradients of ½ (t-a)² up, and then makes one step: lrate 0.5, momentum 0.9.
+It stops after the first epoch whose tss, the summed (t-a)², is below ecrit = 0.04. The figures below were read from the
+screen of that program, run on those files.
 
-Its step takes the gradient's sum over the patterns where ours takes the mean: lrate 0.5 is a learning rate of 2 here. An epoch
-shows the tss before its step, so epoch e belongs to e - 1 updates. The program computes in single precision and shows weights
-times 100, cut off.
+Its step takes the gradient's sum over the patterns where ours takes the mean: lrate 0.5 is a learning rate of 2 here.
+An epoch shows the tss before its step, so epoch e belongs to e - 1 updates. The program computes in single precision
+and shows weights times 100, cut off.
 """
 
 from __future__ import annotations

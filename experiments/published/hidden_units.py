@@ -2,17 +2,17 @@
 
 Source: D. E. Rumelhart, G. E. Hinton and R. J. Williams, "Learning internal representations by error propagation", in
 *Parallel Distributed Processing* I, MIT Press 1986, pp. 330-334. Seen in a stored, page-numbered paraphrase, not in the
-book itself: momentum is about 0.9 in most simulations (p. 330); hundreds of XOR runs met a local minimum only twice, both
-with two hidden units, one of them after 6,587 presentations at a learning rate of 0.25, and rates of 0.5 and more escape
-it (pp. 331-332); Chauvin found P = 280 - 33 log2 H presentations for H hidden units at 0.25, about 245 at 2 and 120 at 32
-(p. 333). The 558 sweeps that later texts ascribe to this network belong to one with a single hidden unit and direct
-connections (p. 331).
+book itself: momentum is about 0.9 in most simulations (p. 330); hundreds of XOR runs met a local minimum only twice,
+both with two hidden units, one of them after 6,587 presentations at a learning rate of 0.25, and rates of 0.5 and more
+escape it (pp. 331-332); Chauvin found P = 280 - 33 log2 H presentations for H hidden units at 0.25, about 245 at 2 and
+120 at 32 (p. 333). The 558 sweeps that later texts ascribe to this network belong to one with a single hidden unit and
+direct connections (p. 331).
 
 Not stated in what was seen: the range of the starting weights, and when a network counts as done. So both are varied:
-weights and biases uniform in ±½, which is what the authors' later program draws (BP.C: wrange 1), or in ±1; done when every
-output is on the right side of 0.5, or within 0.1 of its target. Where one of these comes close to the published line, that
-is a fit, not a confirmation. A rate on summed gradients is four times as much on means, and a presentation is taken as a
-sweep over the four patterns.
+weights and biases uniform in ±½, which is what the authors' later program draws (BP.C: wrange 1), or in ±1; done when
+every output is on the right side of 0.5, or within 0.1 of its target. Where one of these comes close to the published
+line, that is a fit, not a confirmation. A rate on summed gradients is four times as much on means, and a presentation
+is taken as a sweep over the four patterns.
 """
 
 from __future__ import annotations

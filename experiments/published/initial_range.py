@@ -1,13 +1,15 @@
 """The size of the starting weights decides how long XOR takes, and close starts end apart.
 
-Source: J. F. Kolen and J. B. Pollack, "Back propagation is sensitive to initial conditions", *Complex Systems* 4 (1990) 269-280.
-Seen: its abstract, and Kolen's summary on the Connectionists list (18 March 1993). They say that the magnitude of the initial
-weights is a very significant parameter of the variability of convergence time for 2-2-1 networks, and that the border between
-starts that converge within t epochs and those that do not is not smooth: small differences decide. Neither gives a figure, so the
-repeat measures both statements with settings of our own: momentum 0.9, weights and biases uniform in ±width.
+Source: J. F. Kolen and J. B. Pollack, "Back propagation is sensitive to initial conditions", *Complex Systems* 4 (1990)
+269-280. Seen: its abstract, and Kolen's summary on the Connectionists list (18 March 1993). They say that the magnitude
+of the initial weights is a very significant parameter of the variability of convergence time for 2-2-1 networks, and
+that the border between starts that converge within t epochs and those that do not is not smooth: small differences
+decide. Neither gives a figure, so the repeat measures both statements with settings of our own: momentum 0.9, weights
+and biases uniform in ±width.
 
-For the second: of pairs of starts a step s apart, the share that ends apart goes like s^a. A smooth border has a = 1, a rough one
-less (its dimension is the space's less a; Grebogi, McDonald, Ott and Yorke 1983), so that a close look helps less than one thinks.
+For the second: of pairs of starts a step s apart, the share that ends apart goes like s^a. A smooth border has a = 1, a
+rough one less (its dimension is the space's less a; Grebogi, McDonald, Ott and Yorke 1983), so that a close look helps
+less than one thinks.
 """
 
 from __future__ import annotations

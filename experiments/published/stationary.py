@@ -1,18 +1,19 @@
 """The error surface of the 2-2-1 XOR network: where gradients vanish, and that none of those points is a minimum.
 
 Sources, each seen in its abstract:
-- L. G. C. Hamey, "Analysis of the error surface of the XOR network with two hidden nodes", Macquarie University computing report
-  95/167C (1995), and "XOR has no local minima", *Neural Networks* 11 (1998) 669-681: the finite stationary points form connected
-  manifolds, arbitrarily close to points of lower error, so none is a relative minimum.
-- I. G. Sprinkhuizen-Kuyper and E. J. W. Boers, "The local minima of the error surface of the 2-2-1 XOR network": local minima
-  need saturated hidden units; from every finite point a path leads strictly down to error zero; which explains why experiments
-  with higher numerical precision find fewer "local minima".
-- D. Mehta, X. Zhao, E. A. Bernal and D. J. Wales, "The loss surface of XOR artificial neural networks" (2018), arXiv:1804.02411:
-  a stationary point for H hidden units is one for H + 1 when all weights of the additional unit are zero.
+- L. G. C. Hamey, "Analysis of the error surface of the XOR network with two hidden nodes", Macquarie University
+  computing report 95/167C (1995), and "XOR has no local minima", *Neural Networks* 11 (1998) 669-681: the finite
+  stationary points form connected manifolds, arbitrarily close to points of lower error, so none is a relative minimum.
+- I. G. Sprinkhuizen-Kuyper and E. J. W. Boers, "The local minima of the error surface of the 2-2-1 XOR network": local
+  minima need saturated hidden units; from every finite point a path leads strictly down to error zero; which explains
+  why experiments with higher numerical precision find fewer "local minima".
+- D. Mehta, X. Zhao, E. A. Bernal and D. J. Wales, "The loss surface of XOR artificial neural networks" (2018),
+  arXiv:1804.02411: a stationary point for H hidden units is one for H + 1 when all weights of the additional unit are
+  zero.
 
-The stationary points used here follow from the gradient itself: with output weights 0 and all outputs ½ it vanishes where each
-hidden unit has h(00) + h(11) = h(01) + h(10). A unit has that if it ignores an input, or if its line passes through the
-square's centre.
+The stationary points used here follow from the gradient itself: with output weights 0 and all outputs ½ it vanishes
+where each hidden unit has h(00) + h(11) = h(01) + h(10). A unit has that if it ignores an input, or if its line passes
+through the square's centre.
 """
 
 from __future__ import annotations

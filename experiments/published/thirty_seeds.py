@@ -1,9 +1,9 @@
 """Thirty 2-2-1 networks from stated random numbers: a published repeat of 1986, repeated to the epoch.
 
-Source: the repository cybertronai/hinton-problems on GitHub (2026), xor/README.md and xor/xor.py, read there. Its weights and
-biases come from NumPy's `default_rng(seed)` in a stated order, uniform in ±½; sigmoid units, the mean over patterns of
-½ (o-y)², full batches, learning rate 0.5, momentum 0.9; a network is done at the first epoch with every output within 0.5 of its
-target. That is our convention in every point, so each figure must come out exactly.
+Source: the repository cybertronai/hinton-problems on GitHub (2026), xor/README.md and xor/xor.py, read there. Its
+weights and biases come from NumPy's `default_rng(seed)` in a stated order, uniform in ±½; sigmoid units, the mean over
+patterns of ½ (o-y)², full batches, learning rate 0.5, momentum 0.9; a network is done at the first epoch with every
+output within 0.5 of its target. That is our convention in every point, so each figure must come out exactly.
 
 It calls its 5 unsolved seeds local minima; `unsolved_later` trains them twenty times as long.
 """
