@@ -1,9 +1,10 @@
 """Train a grid of experiments/ and write its recorded table: `python experiments/record.py grid`.
 
-The table is a pure function of the sweep file (and, to the last count, of the processor's vector instructions and NumPy):
-it holds counts, rates and medians, never a time. `--check` trains again and compares with the recorded table byte for byte.
-Wilson's intervals belong to one cell, whose networks are independent. Cells share their seeds, so the interval of a mean over
-cells is taken over the seeds: each seed gives one mean over the cells, and those are independent.
+The table is a pure function of the sweep file (and, to the last count, of NumPy and the processor's vector
+instructions): it holds counts, rates and medians, never a time. `--check` trains again and compares with the recorded
+table byte for byte. Wilson's intervals belong to one cell, whose networks are independent. Cells share their seeds, so
+the interval of a mean over cells is taken over the seeds: each seed gives one mean over the cells, and those are
+independent. It is an interval for these cells, not for others of the search space.
 """
 
 from __future__ import annotations

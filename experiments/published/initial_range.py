@@ -57,7 +57,7 @@ def spread(width: float, networks: int = 1000) -> tuple[int, float, float, float
 
 
 def parted(step: float, rate: float, width: float = 4.0, networks: int = 1000) -> int:
-    """Of pairs of starts, each weight apart by up to ``step``: how many have just one that converges within the limit."""
+    """How many pairs of starts, each weight up to ``step`` apart, have just one that converges within the limit."""
     first, move = start(width, networks), start(step, networks, seed=1)
     second = Parameters(first.W1 + move.W1, first.b1 + move.b1, first.W2 + move.W2, first.b2 + move.b2)
     return int((np.isinf(epochs(first, rate)) != np.isinf(epochs(second, rate))).sum())
