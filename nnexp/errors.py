@@ -22,6 +22,10 @@ class StoreError(NnexpError):
     """A study or tracking store that cannot be opened, read or written. Exit status 1."""
 
 
+class UnreachableError(StoreError):
+    """A store that does not answer now; the same call may succeed later. Exit status 1."""
+
+
 class NotFoundError(NnexpError):
     """A sweep, run or network that is not in the stores. Exit status 1."""
 

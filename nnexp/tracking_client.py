@@ -1,0 +1,173 @@
+"""How MLflow's client is opened, and how its failures become this package's errors (floor 3; imports MLflow)."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# Before MLflow is imported, which reads some of them then. Each holds only where the user has not said otherwise.
+# Retrying is ours (see `writer`): MLflow's own would create a run twice when an answer, not the request, was lost.
+DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+for _name, _value in DEFAULTS.items():
+    os.environ.setdefault(_name, _value)
+
+from mlflow import MlflowClient  # noqa: E402  the settings above come first
+from mlflow.exceptions import MlflowException  # noqa: E402
+from sqlalchemy import create_engine, make_url, text  # noqa: E402
+from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
+
+from nnexp.errors import NotFoundError, StoreError, UnreachableError, UsageError  # noqa: E402
+from nnexp.redaction import redact  # noqa: E402
+
+SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
+
+#: Failures that a later try may not meet: a server that is away or overloaded, a locked or unreachable database.
+_PASSING = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}
+_DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
+
+
+def open_client(uri: str) -> MlflowClient:
+    """A client of the store at ``uri``, which also holds the model registry.
+
+    Raises:
+        UsageError: ``uri`` is no address of a store.
+        UnreachableError, StoreError: it cannot be opened.
+    """
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if scheme not in SCHEMES:
+        raise UsageError(
+            f"tracking URI {redact(uri)!r}: expected sqlite:///FILE, postgresql://…, http://HOST:PORT or https://…"
+        )
+    _quiet()
+    with translated(uri):
+        if scheme in ("http", "https", "databricks"):
+            return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        with _sole_opener(uri):
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            client.search_experiments(max_results=1)  # opens the database and brings a new one's tables into being
+    return client
+
+
+@contextlib.contextmanager
+def _sole_opener(uri: str) -> Iterator[None]:
+    """Hold a lock while a database is opened: processes that bring a new one's tables into being at once all fail.
+
+    Connecting first also tells at once of a database that is away, where MLflow would try again for half an hour.
+    """
+    url = make_url(uri)
+    if url.get_backend_name() == "sqlite":
+        folder = Path(url.database or ".").resolve().parent
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+        return
+    postgresql = url.get_backend_name() == "postgresql"
+    engine = create_engine(url, connect_args={"connect_timeout": 10} if postgresql else {})
+    try:
+        with engine.connect() as connection:
+            if postgresql:  # the lock ends with this connection
+                connection.execute(text("SELECT pg_advisory_lock(hashtext('nnexp opens MLflow'))"))
+            yield
+    finally:
+        engine.dispose()
+
+
+def artifact_root(uri: str) -> str | None:
+    """Where a new experiment's artifacts go when MLflow's own choice, ``mlruns`` in the working directory, is amiss.
+
+    A database file elsewhere has them beside it, wherever it is opened from; None leaves the choice to MLflow.
+    """
+    if not uri.startswith("sqlite"):
+        return None
+    database = make_url(uri).database
+    if not database or database == ":memory:" or Path(database).resolve().parent == Path.cwd():
+        return None
+    return (Path(database).resolve().parent / "mlruns").as_uri()
+
+
+def _quiet() -> None:
+    """Keep MLflow's own log lines to warnings: its errors are raised too, and told once, without tracebacks or URLs."""
+    for name in ("mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+@contextlib.contextmanager
+def translated(uri: str) -> Iterator[None]:
+    """Turn MLflow's, the database's and the network's exceptions into one-line errors without secrets.
+
+    Raises:
+        NotFoundError: what was asked for is not there.
+        UnreachableError: another try may succeed.
+        StoreError: it will not.
+    """
+    where = redact(uri)
+    try:
+        yield
+    except MlflowException as error:
+        code, line = str(error.error_code), _line(error)
+        if code == "RESOURCE_DOES_NOT_EXIST":
+            raise NotFoundError(f"{where}: {line}") from error
+        if code in _PASSING:
+            raise UnreachableError(f"{where}: {_reason(line)}; check that the tracking store is up") from error
+        if code in _DENIED or "error code 401" in line or "error code 403" in line:
+            raise StoreError(f"{where}: {_reason(line)}; {_denied(line)}") from error
+        raise StoreError(f"{where}: {line}") from error
+    except SQLAlchemyError as error:  # not yet within MLflow's own handling
+        raise UnreachableError(f"{where}: {_reason(_line(error))}; check that the database is up") from error
+    except OSError as error:  # requests' own are OSErrors too: artifacts are sent by it
+        raise UnreachableError(
+            f"{where}: {_line(error)}; check that the tracking store and its artifacts are up"
+        ) from error
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an exception's text, redacted and of bounded length."""
+    text = redact(error).strip().splitlines()
+    return (text[0] if text else type(error).__name__)[:400]
+
+
+def _reason(line: str) -> str:
+    """The part of a request's failure that tells a person something."""
+    for sign, reason in (
+        ("Connection refused", "connection refused"),
+        ("connection refused", "connection refused"),
+        ("password authentication failed", "the database refuses this user and password"),
+        ("file is not a database", "the file is not a database"),
+        ("unable to open database file", "the file cannot be opened"),
+        ("timed out", "no answer in time"),
+        ("timeout exception", "no answer in time"),
+        ("Name or service not known", "no such host"),
+        ("Temporary failure in name resolution", "no such host"),
+        ("nodename nor servname", "no such host"),
+        ("RemoteDisconnected", "the connection was cut"),
+        ("Connection aborted", "the connection was cut"),
+        ("database is locked", "the database is locked"),
+        ("readonly database", "the database is read-only"),
+        ("Invalid Host header", "the server refuses this Host header"),
+        ("not authenticated", "not signed in"),
+    ):
+        if sign in line:
+            return reason
+    return line
+
+
+def _denied(line: str) -> str:
+    if "Host header" in line:
+        return "start it with --allowed-hosts naming this host and port"
+    return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an account that may write"
