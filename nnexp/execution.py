@@ -73,6 +73,14 @@ def open_pool(spec: str = "processes", jobs: int | None = None) -> Executor:
     return _processes(workers)
 
 
+def abandon(pool: Executor) -> None:
+    """Ends a pool at once, whatever it is doing: what was in flight is another's to train, or nobody's."""
+    processes = list((getattr(pool, "_processes", None) or {}).values())  # 3.14 has terminate_workers for this
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+
+
 def available_cores() -> int:
     """Cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,6 +197,26 @@ def result(settings: Settings, state: State) -> TrainingResult:
             np.where(after, state.loss, history.loss),
             np.where(after, state.accuracy, history.accuracy),
         ),
+    )
+
+
+def concatenate(results: Sequence[TrainingResult]) -> TrainingResult:
+    """One setting's results of several sets of networks as one, in the order given; the first one's settings stand."""
+    first = results[0]
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in results])
+
+    plain = ("index", "loss", "accuracy", "epochs_to_correct", "epochs_to_solve", "epochs_trained", "diverged")
+    return TrainingResult(
+        settings=first.settings,
+        parameters=_map(lambda *arrays: np.concatenate(arrays), *(part.parameters for part in results)),
+        history=History(
+            first.history.epochs,
+            np.concatenate([part.history.loss for part in results], axis=1),
+            np.concatenate([part.history.accuracy for part in results], axis=1),
+        ),
+        **{name: joined(name) for name in plain},
     )
 
 
