@@ -53,12 +53,13 @@ def reference(task: str, as_json: bool) -> None:
     reading of its source would give.
     """
     from nnexp.cli import card, console
+    from nnexp.gates import explain_reference
 
-    facts = card.facts(task)
+    facts = explain_reference(task)
     if as_json:
         console.document(facts)
     else:
-        card.show(facts)
+        card.show_reference(facts)
 
 
 @command(

@@ -78,14 +78,15 @@ def sweep(
         if as_json:
             console.document(vars(facts))
         else:
-            console.pairs(facts.words())
+            console.pairs(facts.words().items())
         return
     from nnexp import rendering, sweeps
     from nnexp.cli.display import Display
 
     with Display() as display:
         summary = sweeps.sweep(plan, stores=stores, jobs=jobs, pool=pool, offline=offline, progress=display)
-    click.echo(rendering.to_json(summary) if as_json else rendering.to_text(summary), nl=False)
+    if summary is not None:
+        click.echo(rendering.to_json(summary) if as_json else rendering.to_text(summary), nl=False)
 
 
 @command("nnexp submit experiments/xnor.toml --storage postgresql://nnexp@db/optuna")
