@@ -1,4 +1,4 @@
-"""What would fail later, found before the first trial; each problem one line with its mend (floor 3)."""
+"""What would fail later, found before the first trial; each problem one line with its mend (floor 4)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,19 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from nnexp.errors import NnexpError, NotFoundError
+from nnexp.errors import NnexpError, NotFoundError, StoreError
 from nnexp.redaction import redact
+from nnexp.stores import Stores
+
+
+def check(stores: Stores, sweep: str | None = None) -> None:
+    """Stop here when something is amiss.
+
+    Raises:
+        StoreError: with every problem, each with its mend.
+    """
+    if found := problems(stores.tracking_uri, stores.storage, stores.spool, sweep):
+        raise StoreError("; also: ".join(found))
 
 
 def problems(tracking_uri: str, storage: str, spool: Path, sweep: str | None = None) -> list[str]:

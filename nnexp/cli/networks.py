@@ -1,0 +1,141 @@
+"""`reference`, `train` and `predict`: one network or one setting, without any store (floor 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nnexp.cli.commands import command, json_output, output, stores
+
+if TYPE_CHECKING:
+    from nnexp.stores import Stores
+
+#: Settings' fields as options: type, default as the help shows it, help. A test compares them with `Settings`.
+SETTINGS: dict[str, tuple[click.ParamType | type, str, str]] = {
+    "task": (str, "xnor", "xnor, xor, and, or, nand, nor, parity:N, majority:N, or a table as JSON."),
+    "hidden_size": (int, "4", "Hidden units."),
+    "learning_rate": (float, "0.5", "Step size of gradient descent."),
+    "init": (
+        click.Choice(["glorot_uniform", "glorot_normal", "he_normal", "normal", "uniform", "orthogonal"]),
+        "glorot_uniform",
+        "How initial weights are drawn.",
+    ),
+    "init_scale": (float, "1.0", "Multiplies the initial weights."),
+    "activation": (click.Choice(["tanh", "sigmoid"]), "tanh", "The hidden units' function."),
+    "loss": (click.Choice(["cross_entropy", "mse"]), "cross_entropy", "The cost that is descended."),
+    "momentum": (float, "0.0", "Classical momentum, from 0 to below 1."),
+    "encoding": (click.Choice(["binary", "bipolar"]), "binary", "Inputs as 0/1 or as -1/+1."),
+    "epochs": (int, "5000", "Updates at most."),
+    "stop": (click.Choice(["none", "correct", "solved", "confident"]), "none", "When a network stops training."),
+    "dtype": (click.Choice(["float64", "float32"]), "float64", "Precision."),
+    "seeds": (int, "1000", "Networks to train."),
+    "seed": (int, "0", "Draws other networks."),
+}
+
+
+def _setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for name, (kind, default, text) in reversed(SETTINGS.items()):
+        option = click.option("--" + name.replace("_", "-"), name, type=kind, show_default=default, help=text)
+        function = option(function)
+    return function
+
+
+@command("nnexp reference", "nnexp reference --task xor --json")
+@click.option("--task", default="xnor", show_default=True, help="xnor, xor, parity:3, or a table as JSON.")
+@json_output
+def reference(task: str, as_json: bool) -> None:
+    """Show the network that was designed by hand.
+
+    Its truth table with the hidden units' values, its weights and cost, its exact tanh equivalent, and what the source's
+    tanh reading would give.
+    """
+    from nnexp.cli import card, console
+
+    facts = card.facts(task)
+    if as_json:
+        console.document(facts)
+    else:
+        card.show(facts)
+
+
+@command(
+    "nnexp train --hidden-size 2 --seeds 1000",
+    "nnexp train --task parity:3 --hidden-size 8 --learning-rate 2 --json",
+)
+@_setting_options
+@click.option(
+    "--initial",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Start from the weights in this JSON file (W1, b1, W2, b2).",
+)
+@output("every network with its grades (Parquet)")
+@json_output
+def train(initial: Path | None, output: Path | None, as_json: bool, **given: Any) -> None:
+    """Train one setting from many seeds and grade the networks."""
+    import time
+
+    from nnexp.cli import console, outcome
+    from nnexp.recovery import assess
+
+    settings, weights = outcome.asked(given, initial)
+    started = time.perf_counter()
+    result = outcome.trained(settings, weights)
+    seconds = time.perf_counter() - started
+    grades = assess(result.parameters, settings.truth_table, settings.activation, settings.encoding, settings.loss)
+    if output:
+        from nnexp import artifacts
+
+        artifacts.write_networks(output, result, grades)
+    facts = outcome.facts(result, grades, seconds)
+    if as_json:
+        console.document(facts)
+    else:
+        outcome.show(facts)
+
+
+@command("nnexp predict --x 0,1 --x 1,1", "nnexp predict --model best_network.json --csv inputs.csv")
+@click.option(
+    "--model",
+    default="models:/xnor@champion",
+    show_default=True,
+    metavar="SOURCE",
+    help="A JSON file of weights, a run, or an MLflow model's URI.",
+)
+@click.option("--x", "points", multiple=True, metavar="X1,X2,…", help="One input, such as 0,1.  [repeatable]")
+@click.option(
+    "--csv",
+    "table",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    metavar="FILE",
+    help="Inputs from a CSV file, a row each (- for stdin); a header row is skipped.",
+)
+@click.option("--activation", type=click.Choice(["tanh", "sigmoid"]), help="Needed where the file of weights lacks it.")
+@click.option("--encoding", type=click.Choice(["binary", "bipolar"]), help="In place of the file's.  [default: binary]")
+@stores
+@json_output
+def predict(
+    model: str,
+    points: tuple[str, ...],
+    table: Path | None,
+    activation: str | None,
+    encoding: str | None,
+    stores: Stores,
+    as_json: bool,
+) -> None:
+    """Ask a network for its answers.
+
+    Inputs are 0 and 1, whatever the network's encoding.
+    """
+    from nnexp.cli import answers, console
+
+    rows = answers.inputs(points, table)
+    network = answers.network(model, stores, activation, encoding)
+    facts = answers.facts(network, rows)
+    if as_json:
+        console.document(facts)
+    else:
+        answers.show(facts)

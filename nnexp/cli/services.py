@@ -1,0 +1,69 @@
+"""`worker` and `ui`: commands that keep running (floor 5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nnexp.cli.commands import command, offline, stores, workforce
+
+if TYPE_CHECKING:
+    from nnexp.stores import Stores
+
+
+@command("nnexp worker --drain", "nnexp worker --sweep xnor --jobs 4 --max-minutes 50", "nnexp worker --healthy")
+@click.option("--sweep", "sweeps", multiple=True, metavar="NAME", help="Work on this sweep alone.  [repeatable]")
+@click.option("--drain", is_flag=True, help="End when nothing is left, as a batch job does.")
+@click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Hand back and end after this long.")
+@click.option("--healthy", is_flag=True, help="Only tell, by the exit status, whether a worker here is alive.")
+@workforce
+@offline
+@stores
+def worker(
+    sweeps: tuple[str, ...],
+    drain: bool,
+    max_minutes: float | None,
+    healthy: bool,
+    jobs: int | None,
+    pool: str | None,
+    offline: bool,
+    stores: Stores,
+) -> None:
+    """Work on every open sweep of the shared store."""
+    from nnexp import worker as work
+
+    if healthy:
+        click.echo(work.check_health(), err=True)
+        return
+    from nnexp.cli.display import Display
+
+    with Display() as display:
+        work.work(
+            stores,
+            sweeps=sweeps,
+            drain=drain,
+            max_minutes=max_minutes,
+            jobs=jobs,
+            pool=pool,
+            offline=offline,
+            progress=display,
+        )
+
+
+@command("nnexp ui", "nnexp ui xnor --port 5001")
+@click.argument("name", required=False)
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; others cannot reach loopback."
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port to listen on.")
+@click.option("--no-open", is_flag=True, help="Do not open a browser.")
+@stores
+def ui(name: str | None, host: str, port: int, no_open: bool, stores: Stores) -> None:
+    """Open MLflow's UI on the sweeps' runs.
+
+    At the page of sweep NAME, where given.
+    """
+    from nnexp import ui as server
+
+    server.serve(stores, name=name, host=host, port=port, browser=not no_open)

@@ -1,0 +1,43 @@
+"""What a working sweep tells whoever watches: plain events (floor 0)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is.
+
+    Attributes:
+        done: trials finished, of ``total``; ``failed`` of them were set aside.
+        networks_per_second: networks trained a second, lately; 0 when unknown.
+        best: the best value of the (first) objective so far, called ``objective``; None before the first.
+        waiting_for_tracking: training waits, since logging is slower.
+        spool: finished trials that wait on disk for the tracking store.
+    """
+
+    done: int
+    total: int
+    networks_per_second: float = 0.0
+    best: float | None = None
+    objective: str = "recovery_rate"
+    waiting_for_tracking: bool = False
+    failed: int = 0
+    spool: int = 0
+
+    @property
+    def words(self) -> str:
+        """All but the bar and the time, in words."""
+        parts = [f"{self.done}/{self.total} trials"]
+        if self.networks_per_second:
+            parts.append(f"{self.networks_per_second:,.0f} networks/s")
+        if self.best is not None:
+            parts.append(f"best {self.objective} {self.best:.4g}")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        if self.spool:
+            parts.append(f"{self.spool} waiting in the spool")
+        if self.waiting_for_tracking:
+            parts.append("training waits for tracking")
+        return ", ".join(parts)

@@ -1,0 +1,153 @@
+"""Whether two settings differ: exact tests on networks that share their seeds (floor 3).
+
+Network i of every setting starts from the same random numbers, so settings are compared pair by pair: McNemar's test
+asks of the networks that succeeded under just one of two settings whether they split evenly. It is exact (a binomial
+test with ½), and stays valid where a pair's two networks happen to be independent.
+
+Picking the best setting and testing it on the same networks is a trap: of 200 equal settings the highest differs
+"significantly" from the lowest far too often if only the 199 comparisons made are counted. `against_rest` therefore
+counts all pairs that could have been picked, unless the outcomes are of fresh networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """Which networks of one setting succeeded.
+
+    Attributes:
+        index: (n,) the networks' numbers, each once.
+        success: (n,) whether that network succeeded.
+    """
+
+    index: NDArray[np.integer[Any]]
+    success: Flags
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def successes(self) -> int:
+        """How many succeeded."""
+        return int(np.count_nonzero(self.success))
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Two settings on the same networks: how many succeeded under both, just one, neither, and the exact p-value."""
+
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+    p_value: float
+
+
+def pair(first: Outcomes, second: Outcomes) -> tuple[Flags, Flags]:
+    """The successes of the networks whose numbers both have, in the same order."""
+    _, at_first, at_second = np.intersect1d(first.index, second.index, assume_unique=True, return_indices=True)
+    return first.success[at_first], second.success[at_second]
+
+
+def mcnemar(first: Flags, second: Flags) -> McNemar:
+    """McNemar's exact test of two settings on the same n networks.
+
+    Args:
+        first: (n,) whether each network succeeded under the first setting.
+        second: (n,) the same under the second.
+
+    Returns:
+        The four counts and the two-sided p-value, 1 where no network tells them apart.
+    """
+    only_first = int(np.count_nonzero(first & ~second))
+    only_second = int(np.count_nonzero(second & ~first))
+    both = int(np.count_nonzero(first & second))
+    discordant = only_first + only_second
+    p_value = float(stats.binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
+    return McNemar(both, only_first, only_second, len(first) - both - discordant, p_value)
+
+
+def holm(p_values: Sequence[float] | NDArray[np.floating], family: int | None = None) -> NDArray[np.float64]:
+    """Holm's adjusted p-values.
+
+    Rejecting where one is at most α makes a false rejection in at most a share α of such families.
+
+    Args:
+        p_values: (m,) the raw p-values.
+        family: how many comparisons could have been made, where these m were picked among them after a look at the data
+            (at least m; m by default). The i-th smallest is then multiplied by ``family - i``, which rejects a part of
+            what Holm's procedure over the whole family rejects.
+
+    Returns:
+        (m,) in the order given, at most 1.
+    """
+    raw = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(raw, kind="stable")
+    factors = (len(raw) if family is None else family) - np.arange(len(raw))
+    adjusted = np.empty_like(raw)
+    adjusted[order] = np.minimum(np.maximum.accumulate(raw[order] * factors), 1.0) if len(raw) else raw
+    return adjusted
+
+
+def unpaired(first: Outcomes, second: Outcomes) -> float:
+    """Fisher's exact p-value for two settings that share no network."""
+    table = [[o.successes, len(o) - o.successes] for o in (first, second)]
+    return float(stats.fisher_exact(np.array(table)).pvalue)
+
+
+def against_rest(outcomes: Mapping[int, Outcomes], best: int, *, picked: bool = True) -> pd.DataFrame:
+    """The best setting against each of the others, exact McNemar with Holm's correction.
+
+    Args:
+        outcomes: each trial's networks.
+        best: the trial to compare with the others.
+        picked: whether ``best`` was chosen by these same outcomes. All pairs of trials then count as made comparisons;
+            on fresh networks, where nothing was picked, only those of ``best`` do.
+
+    Returns:
+        A row for each other trial, in the mapping's order: ``trial``, ``pairs``, ``only_best``, ``only_other``,
+        ``difference`` (of the rates on shared networks), ``p_value``, ``p_holm``. Trials that share no network with
+        ``best`` are left out.
+    """
+    rows: list[dict[str, float]] = []
+    for trial, other in outcomes.items():
+        mine, theirs = pair(outcomes[best], other)
+        if trial == best or not len(mine):
+            continue
+        test = mcnemar(mine, theirs)
+        rows.append(
+            {
+                "trial": trial,
+                "pairs": len(mine),
+                "only_best": test.only_first,
+                "only_other": test.only_second,
+                "difference": (test.only_first - test.only_second) / len(mine),
+                "p_value": test.p_value,
+            }
+        )
+    kinds = dict.fromkeys(("trial", "pairs", "only_best", "only_other"), "int64")
+    kinds |= dict.fromkeys(("difference", "p_value"), "float64")
+    frame = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+    count = len(rows) + 1
+    family = count * (count - 1) // 2 if picked else None
+    return frame.assign(p_holm=holm(frame["p_value"].to_numpy(dtype=np.float64), family))
+
+
+def outcomes_of(networks: pd.DataFrame, grade: str) -> Outcomes | None:
+    """One grade of a run's networks as outcomes, or None where it is absent or undefined (no reference)."""
+    if grade not in networks or networks.empty or networks[grade].isna().all():
+        return None
+    flags = networks[grade].fillna(value=False).astype(bool).to_numpy()
+    return Outcomes(networks["index"].to_numpy(), flags)
