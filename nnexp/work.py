@@ -54,6 +54,7 @@ class Attempt:
     done: list[Segment] = field(default_factory=list)
     midway: list[Segment] = field(default_factory=list)
     began: float = field(default_factory=time.time)
+    epoch: int = 0
     pruned: bool = False
 
     def jobs(self, until: int) -> list[Job]:
@@ -63,8 +64,9 @@ class Attempt:
         trained = sum(len(s.result.index) for s in self.done)
         return [Job(self.claim.number, self.settings, np.arange(trained, self.settings.seeds), until)]
 
-    def receive(self, segments: Sequence[Segment]) -> None:
+    def receive(self, segments: Sequence[Segment], until: int) -> None:
         """Takes what `jobs` gave; a segment without a state is trained to its end."""
+        self.epoch = until
         own = [s for s in segments if s.trial == self.claim.number]
         self.midway = [s for s in own if s.state is not None]
         self.done += [s for s in own if s.state is None]
@@ -211,7 +213,7 @@ class SweepWork:
         yield futures
         segments = [segment for future in futures for segment in future.result()]
         for attempt in attempts:
-            attempt.receive(segments)
+            attempt.receive(segments, until)
 
     def _prune(self, attempts: list[Attempt], until: int) -> list[Attempt]:
         """Reports every attempt's value at this rung, in the order of their numbers, then asks which go on."""
@@ -234,7 +236,7 @@ class SweepWork:
         self.networks += len(trained[0].index)
         values = self._values(metrics) if state == "COMPLETE" else None
         # The numbers of networks and epochs are what it takes to make lost evidence again.
-        attrs = {**metrics, "networks": len(trained[0].index), "epochs": int(trained[0].history.epochs[-1])}
+        attrs = {**metrics, "networks": len(trained[0].index), "epochs": attempt.epoch}
         if self.worker.finish(attempt.claim, state, values, attrs):
             self.writer.put(entry, fresh=attempt.claim.attempt == 1)
         else:
