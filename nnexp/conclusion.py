@@ -17,9 +17,10 @@ import numpy as np
 from nnexp import batches, execution, rendering, results
 from nnexp.evidence import failure_evidence, spool_evidence
 from nnexp.spool import Entry, Spool
-from nnexp.study import SweepStudy, TrialRecord, Worker
+from nnexp.study import FinishedState, SweepStudy, TrialRecord, Worker
 from nnexp.summary import Summary
-from nnexp.tracking import SweepRun, Tracking
+from nnexp.tracking import Tracking
+from nnexp.tracking_records import SweepRun
 from nnexp.writer import Writer
 
 #: Networks of the re-test have numbers from here on, which no sweep's seeds reach.
@@ -113,7 +114,7 @@ class Conclusion:
             return failure_evidence(self.spool, sweep, trial.number, settings, reason, began)
         epochs = int(trial.attrs.get("epochs", settings.epochs))
         trained = batches.train(pool, settings, np.arange(settings.seeds), self.workers, until=epochs)
-        state = "PRUNED" if trial.state == "PRUNED" else "COMPLETE"
+        state: FinishedState = "PRUNED" if trial.state == "PRUNED" else "COMPLETE"
         return spool_evidence(self.spool, sweep, trial.number, settings, trained, state, began)
 
     def _retest(self, pool: Executor) -> None:

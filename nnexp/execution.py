@@ -1,4 +1,4 @@
-"""Where training runs: a `concurrent.futures.Executor`, in this process, in processes, or on a Dask cluster (floor 3)."""
+"""Where training runs: an `Executor` in this process, in processes of its own, or on a Dask cluster (floor 3)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def open_pool(spec: str = "processes", jobs: int | None = None) -> Executor:
         return _dask(count.removeprefix("//"))
     if kind != "processes" or (":" in spec and not count.isdecimal()):
         raise UsageError(f"pool = {spec!r}: expected one of {FORMS}")
-    workers = int(count) if count else (jobs if jobs is not None else available_cores())
+    workers = int(count) if count else (jobs if jobs is not None else default_jobs())
     if workers < 1:
         raise UsageError(f"pool = {spec!r}: {workers} processes, expected at least 1")
     return _processes(workers)
@@ -81,7 +81,7 @@ def abandon(pool: Executor) -> None:
         process.terminate()
 
 
-def available_cores() -> int:
+def default_jobs() -> int:
     """Cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

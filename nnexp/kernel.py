@@ -117,7 +117,7 @@ class Tile:
 
     def __init__(self, problem: Problem, width: int, steps: int) -> None:
         self.problem = problem
-        self.n_samples, hidden = problem.n_samples, problem.hidden_size
+        self.n_samples = problem.n_samples
         self.sigmoid = problem.activation == "sigmoid"
         dtype = problem.dtype
         sign = np.where(problem.Y > 0.5, 1.0, -1.0)
@@ -334,7 +334,7 @@ def _libraries() -> threadpoolctl.ThreadpoolController:
 
 @contextlib.contextmanager
 def numeric_mode() -> Iterator[None]:
-    """What tiles run in: overflow is silent (it counts as divergence), BLAS keeps to one thread, NumPy to small buffers.
+    """What tiles run in: overflow is silent (it counts as divergence), BLAS has one thread, NumPy small buffers.
 
     The small buffer keeps NumPy from copying broadcast operands into larger pieces, which doubles such a pass's time.
     """

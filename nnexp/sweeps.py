@@ -22,7 +22,8 @@ from nnexp.progress import Progress
 from nnexp.spool import Spool
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
-from nnexp.tracking import SweepRun, Tracking
+from nnexp.tracking import Tracking
+from nnexp.tracking_records import SweepRun
 from nnexp.work import SweepWork
 from nnexp.writer import Writer
 
