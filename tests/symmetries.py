@@ -41,5 +41,5 @@ def silent(p: Parameters) -> Parameters:
 
 
 def to_sigmoid(p: Parameters) -> Parameters:
-    """tanh form as sigmoid form: tanh(z) = 2 sigmoid(2z) - 1."""
+    """Tanh form as sigmoid form: tanh(z) = 2 sigmoid(2z) - 1."""
     return Parameters(2 * p.W1, 2 * p.b1, 2 * p.W2, p.b2 - p.W2.sum(axis=1))

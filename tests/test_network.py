@@ -139,7 +139,7 @@ def test_negated_outputs_and_targets_mirror_the_cost_and_gradients_to_the_bit():
 
 
 def test_the_cost_of_sure_answers_is_exact():
-    """softplus neither overflows nor cancels: e^-800 is 0, a wrong logit of 800 costs 800, 40 costs e^-40 when right."""
+    """Softplus neither overflows nor cancels: a wrong logit of 800 costs 800, a right one 0, a right 40 e^-40."""
     Z2 = np.array([[800.0, -800.0], [-800.0, 800.0], [40.0, -40.0]])
     cost = losses(Z2, np.array([1.0, 0.0]), "cross_entropy")
     assert cost[:2].tolist() == [0, 800]
@@ -155,7 +155,7 @@ def test_probabilities_keep_their_relative_accuracy():
 
 
 def test_sums_of_huge_weights_keep_their_sign():
-    """1.7e308 + 1.7e308 - 1.7e308 - 1.6e308 is positive, though its first step overflows; other networks are as before."""
+    """1.7e308 + 1.7e308 - 1.7e308 - 1.6e308 is positive, though its first step overflows; others are as before."""
     big = 1.7e308
     p = Parameters(
         np.array([[[big, big, -big]], [[1.0, 2.0, 3.0]]]), np.array([[-1.6e308], [0.5]]), np.ones((2, 1)), np.zeros(2)

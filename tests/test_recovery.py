@@ -163,7 +163,7 @@ def test_xor_networks_are_xnor_networks_with_negated_outputs():
 
 
 def test_just_8_of_105_pairs_of_threshold_functions_make_xnor_separable_and_they_are_two_families():
-    """The 14 threshold functions of two inputs, in pairs: 8 are {AND, NOR} or {x1 and not x2, not x1 and x2} with negations."""
+    """Of the 14 threshold functions of two inputs: {AND, NOR}, {x1 and not x2, not x1 and x2} and their negations."""
     grid = list(itertools.product(range(-2, 3), repeat=3))
     X = np.array(XNOR.inputs)
 
@@ -199,7 +199,7 @@ def test_correct_answers_of_too_high_a_cost_are_not_solved():
     assert losses(np.log(predict(weak, X, activation="tanh")), Y, "cross_entropy")[0] > 0.3
     grades = assess(weak, XNOR, "tanh")
     assert grades.correct[0]
-    assert not (grades.solved[0] or grades.contains[0] or grades.recovered[0])
+    assert [grades.solved[0], grades.contains[0], grades.recovered[0]] == [False] * 3
 
 
 def test_a_unit_must_be_saturated_to_count():
