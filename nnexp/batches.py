@@ -137,7 +137,9 @@ def join(segments: Sequence[Segment]) -> Trained:
     return result, grades, sum(part.seconds for part in parts)
 
 
-def train(pool: Executor, settings: Settings, index: NDArray[np.int64], workers: int) -> Trained:
-    """Trains and grades networks ``index`` of one setting, spread over the pool."""
-    futures = submit(pool, [Job(0, settings, index, settings.epochs)], workers)
+def train(
+    pool: Executor, settings: Settings, index: NDArray[np.int64], workers: int, until: int | None = None
+) -> Trained:
+    """Trains and grades networks ``index`` of one setting, spread over the pool, to epoch ``until`` or their end."""
+    futures = submit(pool, [Job(0, settings, index, until or settings.epochs)], workers)
     return join([segment for future in futures for segment in future.result()])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 
-from nnexp import batches, measures
+from nnexp import batches, execution, training
 from nnexp.config import Sweep
 from nnexp.settings import Settings
 from nnexp.space import Choice, Fixed, FloatRange, IntRange
@@ -57,13 +56,13 @@ class Plan:
 
 def plan(sweep: Sweep, jobs: int | None = None) -> Plan:
     """What ``sweep`` will take; trains a small sample of it for the time."""
-    jobs = jobs or os.cpu_count() or 1
+    jobs = jobs or execution.available_cores()
     seeds = sweep.seeds if isinstance(sweep.seeds, int) else sweep.seeds.max
     networks = sweep.trials * seeds
     typical = middle(sweep)
     per_epoch = sample(typical)
-    training = per_epoch * networks * sweep.epochs / jobs
-    points = len(measures.recorded(sweep.epochs)) * len(measures.CURVES) + len(measures.FINALS)
+    seconds = per_epoch * networks * sweep.epochs / jobs
+    points = len(training.recorded_epochs(sweep.epochs)) * 6 + 16  # curves, and final metrics
     weights = typical.hidden_size * (typical.truth_table.n_inputs + 2) + 1
     return Plan(
         name=sweep.name,
@@ -72,7 +71,7 @@ def plan(sweep: Sweep, jobs: int | None = None) -> Plan:
         epochs=sweep.epochs,
         metric_rows=sweep.trials * points,
         disk_bytes=sweep.trials * (RUN_BYTES + 60 * points) + networks * (NETWORK_BYTES + WEIGHT_BYTES * weights),
-        seconds=max(training, sweep.trials * TRIAL_SECONDS) + 5,
+        seconds=max(seconds, sweep.trials * TRIAL_SECONDS) + 5,
         jobs=jobs,
     )
 

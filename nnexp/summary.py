@@ -19,6 +19,7 @@ from nnexp.errors import NotFoundError
 from nnexp.intervals import wilson
 from nnexp.marginals import factor_tests, marginals
 from nnexp.significance import Outcomes, against_rest
+from nnexp.stores import Stores
 
 if TYPE_CHECKING:
     from nnexp.network import Parameters
@@ -263,7 +264,7 @@ def summarize(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
     """
     from nnexp.tracking import Tracking
 
-    return summarize_records(name, Tracking(tracking_uri).runs(name)).ranked
+    return summarize_records(name, Tracking(Stores.choose(tracking_uri).tracking_uri).runs(name)).ranked
 
 
 def networks(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
@@ -274,7 +275,7 @@ def networks(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
     """
     from nnexp.tracking import Tracking
 
-    tracking = Tracking(tracking_uri)
+    tracking = Tracking(Stores.choose(tracking_uri).tracking_uri)
     records = tracking.runs(name)
     settings = frames.trials_frame(records).set_index("trial")[[*frames.FACTORS, *frames.OTHER_SETTINGS]]
     parts = []

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnexp import config, execution, preflight
+from nnexp import config, execution, preflight, results
 from nnexp.conclusion import Conclusion
 from nnexp.config import Sweep
-from nnexp.errors import Interrupted, NnexpError, NotFoundError
+from nnexp.errors import Interrupted, NnexpError, NotFoundError, StoreError
 from nnexp.progress import Progress
 from nnexp.spool import Spool
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
-from nnexp.tracking import SweepRun, Tracking
+from nnexp.tracking import Tracking
+from nnexp.tracking_records import SweepRun
 from nnexp.work import SweepWork
 from nnexp.writer import Writer
 
@@ -28,8 +31,10 @@ if TYPE_CHECKING:
     from nnexp.summary import Summary
 
 Watch = Callable[[Progress], None]
-#: Seconds that a signal leaves for what is being delivered.
+log = logging.getLogger("nnexp")
+#: Seconds that an end leaves for what is being delivered, and for a store that is away.
 GRACE = 2.0
+PATIENCE = 60.0
 
 
 def sweep(
@@ -69,7 +74,7 @@ def sweep(
             work_on(study, stores, jobs=jobs, pool=pool, offline=offline, progress=progress, interrupted=interrupted)
             if offline:
                 return None
-            return Conclusion.read(study, Tracking(stores.tracking_uri))
+            return results.summary(plan.name, stores)
 
 
 def submit(plan: Sweep, *, stores: Stores) -> None:
@@ -135,38 +140,70 @@ def work_on(
         StoreError: a store failed; what was finished is kept.
         Interrupted: a signal; the work in flight was handed back.
     """
-    workers = jobs or execution.default_jobs()
+    workers = jobs or execution.available_cores()
     tracking = None if offline else Tracking(stores.tracking_uri)
     run = None if tracking is None else parent(study, tracking)
     spool = Spool(stores.spool)
     spool.clean()
-    writer = Writer(tracking, run)
+
+    def open_pool() -> Executor:
+        return execution.open_pool(pool or "processes", workers)
+
+    writer = open_writer(tracking, run)
     worker = study.join()
     try:
         with worker.keep_beating():
             deliver_leftovers(study, spool, writer)
-            work = SweepWork(
+            SweepWork(
                 study,
                 worker,
                 spool,
                 writer,
-                open_pool=lambda: execution.open_pool(pool or "processes", workers),
+                open_pool=open_pool,
                 workers=workers,
                 interrupted=interrupted,
                 watch=progress or (lambda _: None),
                 deadline=deadline,
-                report_to=run.run_id if run else None,
-            )
-            work.run()
-            writer.close()
+            ).run()
+            drain(writer, interrupted)
             if tracking is not None and run is not None and study.is_done():
-                Conclusion(study, worker, tracking, run, spool, stores, workers).write()
-    except Interrupted:
-        writer.close(timeout=GRACE)
-        raise
+                Conclusion(
+                    study, worker, tracking, run, spool, writer, lambda: drain(writer, interrupted), open_pool, workers
+                ).write()
     finally:
-        writer.close(timeout=0)
+        writer.close(GRACE)
         worker.leave()
+
+
+def open_writer(tracking: Tracking | None, run: SweepRun | None) -> Writer:
+    """A writer to the sweep's runs; without tracking one that leaves everything in the spool."""
+    if tracking is None or run is None:
+        return Writer(None, log.warning)
+    return Writer(
+        lambda entry, fresh: tracking.deliver(entry, run, fresh=fresh),
+        log.warning,
+        lambda step, metrics: tracking.log_progress(run.run_id, step, metrics),
+    )
+
+
+def drain(writer: Writer, interrupted: Callable[[], int | None]) -> None:
+    """Waits until everything handed to the writer is delivered.
+
+    Raises:
+        StoreError: the store did not answer for `PATIENCE` seconds, or refused something; it waits in the spool.
+        Interrupted: a signal.
+    """
+    patience = time.monotonic() + PATIENCE
+    while writer.waiting and not (writer.away and time.monotonic() > patience):
+        if (number := interrupted()) is not None:
+            raise Interrupted(number)
+        if not writer.away:
+            patience = time.monotonic() + PATIENCE
+        time.sleep(0.02)
+    if left := writer.waiting + writer.refused:
+        raise StoreError(
+            f"{left} finished trials are not in MLflow yet and wait in the spool; deliver them: nnexp doctor --deliver"
+        )
 
 
 def parent(study: SweepStudy, tracking: Tracking) -> SweepRun:

@@ -54,6 +54,7 @@ class Attempt:
     done: list[Segment] = field(default_factory=list)
     midway: list[Segment] = field(default_factory=list)
     began: float = field(default_factory=time.time)
+    epoch: int = 0
     pruned: bool = False
 
     def jobs(self, until: int) -> list[Job]:
@@ -63,8 +64,9 @@ class Attempt:
         trained = sum(len(s.result.index) for s in self.done)
         return [Job(self.claim.number, self.settings, np.arange(trained, self.settings.seeds), until)]
 
-    def receive(self, segments: Sequence[Segment]) -> None:
+    def receive(self, segments: Sequence[Segment], until: int) -> None:
         """Takes what `jobs` gave; a segment without a state is trained to its end."""
+        self.epoch = until
         own = [s for s in segments if s.trial == self.claim.number]
         self.midway = [s for s in own if s.state is not None]
         self.done += [s for s in own if s.state is None]
@@ -211,12 +213,13 @@ class SweepWork:
         yield futures
         segments = [segment for future in futures for segment in future.result()]
         for attempt in attempts:
-            attempt.receive(segments)
+            attempt.receive(segments, until)
 
     def _prune(self, attempts: list[Attempt], until: int) -> list[Attempt]:
         """Reports every attempt's value at this rung, in the order of their numbers, then asks which go on."""
         for attempt in attempts:
-            self.worker.report(attempt.claim, until, self._values(attempt.metrics())[0])
+            value = self._values(attempt.metrics())[0]
+            self.worker.report(attempt.claim, until, math.nan if value is None else value)
         for attempt in attempts:
             attempt.pruned = self.worker.should_prune(attempt.claim)
         return [attempt for attempt in attempts if not attempt.pruned]
@@ -233,7 +236,9 @@ class SweepWork:
         )
         self.networks += len(trained[0].index)
         values = self._values(metrics) if state == "COMPLETE" else None
-        if self.worker.finish(attempt.claim, state, values, metrics):
+        # The numbers of networks and epochs are what it takes to make lost evidence again.
+        attrs = {**metrics, "networks": len(trained[0].index), "epochs": attempt.epoch}
+        if self.worker.finish(attempt.claim, state, values, attrs):
             self.writer.put(entry, fresh=attempt.claim.attempt == 1)
         else:
             entry.remove()  # it was given to another while this process slept, and finished there

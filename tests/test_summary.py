@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_sweep import Run, run, sweep
+from tests.made_up_sweep import Run, run, sweep
 from scipy import stats
 
 from nnexp import rendering

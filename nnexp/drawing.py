@@ -1,0 +1,137 @@
+"""What all pictures share: a style that is legible on screen and in print, and their export as SVG or PNG (floor 3).
+
+Pictures are made by Matplotlib's objects alone, without its global state, so that they can be drawn in any thread.
+Colours are told apart by readers with any colour vision: cividis for amounts, Okabe and Ito's for kinds, and kinds are also
+hatched or dashed.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+#: Okabe and Ito's colours, dark enough first.
+BLUE, ORANGE, GREEN, SKY, VERMILION, PURPLE, YELLOW = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#56B4E9",
+    "#D55E00",
+    "#CC79A7",
+    "#F0E442",
+)
+GREY = "#8a8a8a"
+KINDS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1)))
+AMOUNTS = "cividis"
+WIDTH = 11.6
+
+STYLE: dict[str, Any] = {
+    "axes.edgecolor": "#555555",
+    "axes.grid": False,
+    "axes.labelsize": 10,
+    "axes.linewidth": 0.7,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "figure.facecolor": "white",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "hatch.linewidth": 0.5,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "savefig.facecolor": "white",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "nnexp",
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+}
+
+
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """An empty picture of ``width`` by ``height`` inches; draw on it under `STYLE`."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def svg(figure: Figure, prefix: str) -> str:
+    """A picture as an SVG element to stand inside a page; ``prefix`` keeps its identifiers apart from other pictures'."""
+    buffer = io.StringIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'(xlink:href="|href="|url\()#', rf"\1#{prefix}-", text)
+    text = re.sub(r"\n\s*", "\n", text)
+    return re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', _opening, text, count=1)
+
+
+def _opening(match: re.Match[str]) -> str:
+    """The SVG's opening tag without a fixed size: the page's width decides."""
+    links = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return f'<svg {links} {match.group(1)} width="100%" aria-hidden="true">'
+
+
+def png(figure: Figure, dpi: int = 110) -> bytes:
+    """A picture as a PNG file's content."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def percent_axis(axes: Axes, which: str = "y") -> None:
+    """Labels an axis of rates from 0 to 1 in percent."""
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    axis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
+
+
+def heat_cells(
+    axes: Axes,
+    values: NDArray[np.float64],
+    texts: Sequence[Sequence[str]],
+    *,
+    top: float,
+    fontsize: float = 8,
+) -> Any:
+    """A grid of coloured cells with a text in each; cells of nan stay empty.
+
+    Args:
+        axes: where to draw; its units become cells, row 0 at the bottom.
+        values: (rows, columns) amounts from 0 to ``top``.
+        texts: (rows, columns) what each cell says.
+        top: the amount that has the lightest colour.
+        fontsize: of the texts, in points.
+
+    Returns:
+        The drawn cells, for a colour bar.
+    """
+    axes.set_facecolor("#f3f3f3")
+    cells = axes.pcolormesh(
+        np.ma.masked_invalid(values), cmap=AMOUNTS, vmin=0.0, vmax=top, edgecolors="white", linewidth=0.6
+    )
+    for row, column in zip(*np.nonzero(~np.isnan(values)), strict=True):
+        shade = "white" if values[row, column] < 0.55 * top else "black"
+        axes.text(
+            column + 0.5, row + 0.5, texts[row][column], ha="center", va="center", color=shade, fontsize=fontsize
+        )
+    axes.set_xlim(0, values.shape[1])
+    axes.set_ylim(0, values.shape[0])
+    axes.tick_params(length=0)
+    for side in ("top", "right", "left", "bottom"):
+        axes.spines[side].set_visible(False)
+    return cells

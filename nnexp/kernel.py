@@ -1,0 +1,347 @@
+"""One epoch of gradient descent for a tile of networks, in as few passes over memory as the algebra allows (floor 2).
+
+Axes: m samples (M), k inputs and the bias (K = N + 1), h hidden units (H), r replicas, the networks of a tile.
+
+Replicas come last, so that each layer is one matrix product of K or M rows with H*r columns, and every other pass runs
+along contiguous memory. The passes, with s = ±1 the sign of each target and p the probability of the right answer:
+
+    A = tanh(X^T W1)                    the bias is the last row of W1, its input is 1
+    Z = -s log2(e) (sum_h A W2 + b2)    one pass of einsum
+    E = 2^Z    V = 1 + E = 1/p    D = lr/M (1-p) = lr/M E/V       no cancellation when p is near 1
+    Q = D∘A    dW2 = s Q                serves the output layer, and then, squared in place,
+    Q = Q∘A    dW1 = W2∘(sX D - sX Q)   the hidden one: D(1-A²) is subtracted after the sum over samples
+
+Targets' signs sit in the constant matrices, learning rates in D, and W2 multiplies after the sum over samples.
+Sigmoid hidden units are ½+½tanh(z/2) with the weights' halves kept in the tile: scaling by powers of two is exact.
+
+**The same bits in any company.** A lane's arithmetic never meets another lane's. Widths are multiples of `LANES`, so
+that no lane falls into the tail of a vector loop, and for one shape all widths take the same path through BLAS
+(`Problem.one_width`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import threadpoolctl  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from nnexp.settings import Activation, DType, Loss, Stop
+
+Array = NDArray[Any]
+
+LANES = 64
+"""Widths are multiples of this: whole vectors of any CPU, and of the unrolled loops over them."""
+
+CONFIDENT = math.log2(9)
+"""max abs(a2 - y) < 0.1 is p > 0.9 at every sample: logits beyond log(9), here to base 2."""
+SOLVED = math.exp(1.2)
+"""Mean cross-entropy < 1.2/M is a product of 1/p below this."""
+
+_CACHE = {"float64": 32768, "float32": 65536}
+_SMALL_PRODUCT = 1_000_000
+
+
+Weights = tuple[Array, Array, Array, Array]
+"""W1 (n, H, N), b1 (n, H), W2 (n, H), b2 (n,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What the networks of a tile have in common.
+
+    Attributes:
+        X: (N, M) inputs as the network sees them. Y: (M,) targets, 0 or 1.
+        has_momentum: whether velocities are kept; networks without momentum never share a tile with those that have it.
+    """
+
+    X: Array
+    Y: Array
+    hidden_size: int
+    activation: Activation
+    loss: Loss
+    dtype: DType
+    stop: Stop
+    has_momentum: bool
+
+    @property
+    def n_inputs(self) -> int:
+        """N."""
+        return int(self.X.shape[0])
+
+    @property
+    def n_samples(self) -> int:
+        """M."""
+        return int(self.X.shape[1])
+
+    @property
+    def max_width(self) -> int:
+        """Networks in a full tile: what keeps M*H*r numbers in the second-level cache."""
+        width = _CACHE[self.dtype] // (self.n_samples * self.hidden_size) // LANES * LANES
+        return max(width, LANES)
+
+    @property
+    def one_width(self) -> bool:
+        """Whether all tiles have full width, because BLAS would take another path for narrower ones."""
+        return (self.n_inputs + 1) * self.n_samples * self.hidden_size * self.max_width > _SMALL_PRODUCT
+
+
+def _aligned(count: int, dtype: DType, place: list[int]) -> Array:
+    """An uninitialized vector on a cache line's start; each next one is shifted, so that streams do not alias."""
+    size = np.dtype(dtype).itemsize
+    memory = np.empty(count * size + 8192, np.uint8)
+    place[0] += 576
+    start = -memory.ctypes.data % 4096 + place[0] % 4096
+    return memory[start : start + count * size].view(dtype)
+
+
+class Tile:
+    """Up to ``max_width`` networks of one problem, a lane each; free lanes hold zeros and learn nothing.
+
+    Attributes:
+        width: lanes in use or free, a multiple of `LANES`.
+        W1: (K, H, width), the bias last. W2: (H, width), halved for sigmoid units. b2: (width,).
+        velocities: the same three, or an empty tuple without momentum.
+        rate: (width,) learning rate over M, zero for a lane that stands still. momentum: (width,).
+        frozen: (width,) bool, lanes that met their stop in `run` and have stood still since.
+        Z: (M, width) -s log2(e) times the logits of the last epoch's forward pass.
+        worst: (steps, width) the largest of Z over the samples, below 0 where the network is correct.
+        product: (steps, width) the product of 1/p over the samples.
+    """
+
+    def __init__(self, problem: Problem, width: int, steps: int) -> None:
+        self.problem = problem
+        self.n_samples = problem.n_samples
+        self.sigmoid = problem.activation == "sigmoid"
+        dtype = problem.dtype
+        sign = np.where(problem.Y > 0.5, 1.0, -1.0)
+        X = np.vstack([problem.X, np.ones(self.n_samples)])
+        self._inputs = np.ascontiguousarray(X.T * (0.5 if self.sigmoid else 1.0), dtype)
+        self._signed_inputs = np.ascontiguousarray(X * sign * (2.0 if self.sigmoid else 1.0), dtype)
+        self._signs = np.ascontiguousarray(sign[None], dtype)
+        self._to_margin = np.ascontiguousarray((-math.log2(math.e) * sign)[:, None], dtype)
+        self._cap = np.asarray(1000.0 if dtype == "float64" else 120.0, dtype)
+        self._rows = self._shapes(steps)
+        self._lasting = ["W1", "W2", "b2", "rate", "momentum", "threshold"]
+        if problem.has_momentum:
+            self._lasting += ["vW1", "vW2", "vb2"]
+        place = [0]
+        self._memory = {name: _aligned(math.prod(shape) * width, dtype, place) for name, shape in self._rows.items()}
+        self._view(width)
+        self.clear(slice(None))
+
+    def _shapes(self, steps: int) -> dict[str, tuple[int, ...]]:
+        """The shape of each array but for its last axis, the lanes."""
+        M, K, H = self.n_samples, self.problem.n_inputs + 1, self.problem.hidden_size
+        shapes: list[tuple[str, tuple[int, ...]]] = [
+            ("A Q", (M, H)),
+            ("W1 dW1 vW1", (K, H)),
+            ("W2 dW2 vW2", (H,)),
+            ("Z E V", (M,)),
+            ("DX", (K,)),
+            ("b2 vb2 spare rate momentum threshold", ()),
+            ("worst product", (steps,)),
+        ]
+        return {name: shape for names, shape in shapes for name in names.split() if self._uses(name)}
+
+    def _uses(self, name: str) -> bool:
+        return self.problem.has_momentum or name not in ("vW1", "vW2", "vb2")
+
+    def _view(self, width: int) -> None:
+        self.width = width
+        self.views = {
+            name: self._memory[name][: math.prod(shape) * width].reshape(*shape, width)
+            for name, shape in self._rows.items()
+        }
+        self.W1, self.W2, self.b2, self.Z = (self.views[name] for name in ("W1", "W2", "b2", "Z"))
+        self.rate, self.momentum, self.threshold, self.worst, self.product = (
+            self.views[name] for name in ("rate", "momentum", "threshold", "worst", "product")
+        )
+        self.velocities = tuple(self.views[name] for name in self._lasting[6:])
+        self._hit_bytes = bytearray(width)
+        self._hit = np.frombuffer(self._hit_bytes, bool)
+        self.frozen = np.zeros(width, bool)
+
+    def clear(self, lanes: slice | NDArray[np.intp]) -> None:
+        """Make lanes free: all zero, and no stop."""
+        for name in self._lasting:
+            self.views[name][..., lanes] = -np.inf if name == "threshold" else 0
+
+    def narrow(self, keep: NDArray[np.intp], width: int) -> None:
+        """Keep the lanes ``keep``, in that order, in a tile of ``width`` lanes."""
+        kept = {name: self.views[name][..., keep] for name in self._lasting}
+        self._view(width)
+        self.clear(slice(len(keep), None))
+        for name, values in kept.items():
+            self.views[name][..., : len(keep)] = values
+
+    def load(
+        self, lanes: NDArray[np.intp], weights: Weights, velocities: Weights | None, rate: Array, momentum: Array
+    ) -> None:
+        """Put networks into lanes; a learning rate of 0 makes a lane that is only looked at."""
+        self._put(lanes, weights, (self.W1, self.W2, self.b2))
+        if velocities is not None:
+            self._put(lanes, velocities, self.velocities)
+        self.rate[lanes] = rate / (self.n_samples * (4 if self.sigmoid else 1))
+        self.momentum[lanes] = momentum
+        self.threshold[lanes] = {"none": -np.inf, "correct": 0, "solved": SOLVED, "confident": -CONFIDENT}[
+            self.problem.stop
+        ]
+        self.frozen[lanes] = False
+
+    def unload(self, lanes: NDArray[np.intp]) -> tuple[Weights, Weights | None]:
+        """The weights and velocities of the networks in ``lanes``."""
+        weights = self._take(lanes, (self.W1, self.W2, self.b2))
+        return weights, self._take(lanes, self.velocities) if self.velocities else None
+
+    def _put(self, lanes: NDArray[np.intp], values: Weights, place: tuple[Array, ...]) -> None:
+        W1, b1, W2, b2 = values
+        place[0][:-1, :, lanes] = W1.transpose(2, 1, 0)
+        place[0][-1][:, lanes] = b1.T
+        place[1][:, lanes] = W2.T * place[1].dtype.type(0.5 if self.sigmoid else 1.0)
+        place[2][lanes] = b2
+
+    def _take(self, lanes: NDArray[np.intp], place: tuple[Array, ...]) -> Weights:
+        """Adding zero makes -0 into 0: a lane that stood still has added zeros of either sign to its weights."""
+        W1, W2, b2 = (values[..., lanes] + 0 for values in place)
+        return W1[:-1].transpose(2, 1, 0), W1[-1].T, W2.T * W2.dtype.type(2.0 if self.sigmoid else 1.0), b2
+
+    def run(self, steps: int, watches: Mapping[int, Callable[[], None]]) -> None:
+        """Take ``steps`` updates; call ``watches[step]`` after that step's forward pass, before its update."""
+        forward, update = self._forward(), self._update()
+        meets_stop = None if self.problem.stop == "none" else self._freeze_those_that_stop
+        for step, (worst, product) in enumerate(zip(self.worst[:steps], self.product[:steps], strict=True)):
+            forward(worst, product)
+            if meets_stop is not None:
+                meets_stop(worst, product)
+            if step in watches:
+                watches[step]()
+            update()
+
+    def _forward(self) -> Callable[[Array, Array], None]:
+        """A function that computes A, Z, E and V, and from them what ``worst`` and ``product`` hold."""
+        matmul, tanh, einsum, add, multiply = np.matmul, np.tanh, np.einsum, np.add, np.multiply
+        minimum, exp2, largest, product_of, total = (
+            np.minimum, np.exp2, np.maximum.reduce, np.multiply.reduce, np.add.reduce,
+        )  # fmt: skip
+        A, E, V, Z, W1, W2, b2, spare = (self.views[name] for name in ("A", "E", "V", "Z", "W1", "W2", "b2", "spare"))
+        A_rows, W1_rows = A.reshape(len(A), -1), W1.reshape(len(W1), -1)
+        inputs, to_margin, cap, sigmoid = self._inputs, self._to_margin, self._cap, self.sigmoid
+        bias = spare if sigmoid else b2
+
+        def forward(worst: Array, product: Array) -> None:
+            matmul(inputs, W1_rows, out=A_rows)
+            tanh(A, out=A)
+            einsum("mhr,hr->mr", A, W2, out=Z)
+            if sigmoid:  # sum_h W2 (½+½A) = sum_h ½W2 A + sum_h ½W2
+                total(W2, axis=0, out=spare)
+                add(spare, b2, out=spare)
+            add(Z, bias, out=Z)
+            multiply(Z, to_margin, out=Z)
+            largest(Z, axis=0, out=worst)
+            minimum(Z, cap, out=E)  # so that E/V is 1 and not inf/inf
+            exp2(E, out=E)
+            add(E, 1, out=V)
+            product_of(V, axis=0, out=product)
+
+        return forward
+
+    def _update(self) -> Callable[[], None]:
+        """A function that takes one step of gradient descent from what the forward pass left in A, E and V."""
+        matmul, add, multiply, divide, subtract = np.matmul, np.add, np.multiply, np.divide, np.subtract
+        A, Q, E, V, W1, W2, b2 = (self.views[name] for name in ("A", "Q", "E", "V", "W1", "W2", "b2"))
+        dW1, DX, dW2, spare, rate, momentum = (
+            self.views[name] for name in ("dW1", "DX", "dW2", "spare", "rate", "momentum")
+        )
+        Q_rows, dW1_rows, dW2_row = Q.reshape(len(Q), -1), dW1.reshape(len(dW1), -1), dW2.reshape(1, -1)
+        D, DX_rows, db2 = E[:, None], DX[:, None], DX[-1]
+        signed, signs, sigmoid, mse = self._signed_inputs, self._signs, self.sigmoid, self.problem.loss == "mse"
+        velocities = self.velocities
+        changes: tuple[Array, ...] = (dW1, dW2, db2)
+
+        def update() -> None:
+            divide(E, V, out=E)
+            if mse:  # (a2-y) a2 (1-a2) is, but for the sign, (1-p)² p
+                multiply(E, E, out=E)
+                divide(E, V, out=E)
+            multiply(E, rate, out=E)
+            multiply(A, D, out=Q)
+            matmul(signs, Q_rows, out=dW2_row)
+            multiply(Q, A, out=Q)
+            matmul(signed, Q_rows, out=dW1_rows)
+            matmul(signed, E, out=DX)
+            subtract(DX_rows, dW1, out=dW1)
+            multiply(dW1, W2, out=dW1)
+            if sigmoid:  # D holds a quarter of the step, the signed inputs twice the inputs
+                multiply(db2, 0.5, out=spare)
+                add(dW2, spare, out=dW2)
+                multiply(db2, 2, out=db2)
+            steps = changes
+            if velocities:
+                for velocity, change in zip(velocities, changes, strict=True):
+                    multiply(velocity, momentum, out=velocity)
+                    add(velocity, change, out=velocity)
+                steps = velocities
+            add(W1, steps[0], out=W1)
+            add(W2, steps[1], out=W2)
+            add(b2, steps[2], out=b2)
+
+        return update
+
+    def _freeze_those_that_stop(self, worst: Array, product: Array) -> None:
+        """A lane that meets its stop learns no more: it leaves, later, with the weights of this very epoch."""
+        stop, hit = self.problem.stop, self._hit
+        if stop == "solved":
+            np.less(product, self.threshold, out=hit)
+            np.logical_and(hit, worst < 0, out=hit)
+        else:
+            np.less(worst, self.threshold, out=hit)
+        if self._hit_bytes.find(1) >= 0:  # a scan of bytes takes less than any()
+            self.rate[hit] = 0
+            self.momentum[hit] = 0
+            self.threshold[hit] = -np.inf
+            self.frozen |= hit
+
+    def losses(self) -> tuple[Array, Array]:
+        """Each lane's loss and accuracy (width,) at the last forward pass, in float64."""
+        Z = self.Z
+        power = np.exp2(-np.abs(Z))
+        if self.problem.loss == "mse":
+            wrong = np.where(Z > 0, 1, power) / (1 + power)
+            each = 0.5 * wrong * wrong
+        else:
+            each = math.log(2) * np.maximum(Z, 0) + np.log1p(power)
+        return (each.sum(axis=0) / self.n_samples).astype(np.float64), (Z < 0).sum(axis=0) / self.n_samples
+
+    def finite(self) -> NDArray[np.bool_]:
+        """Which lanes have finite weights and logits (width,)."""
+        good = np.isfinite(self.b2)
+        for values in (self.W1.reshape(-1, self.width), self.W2, self.Z):
+            good &= np.isfinite(values.max(axis=0)) & np.isfinite(values.min(axis=0))
+        return good
+
+
+@functools.lru_cache(maxsize=1)
+def _libraries() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController()
+
+
+@contextlib.contextmanager
+def numeric_mode() -> Iterator[None]:
+    """What tiles run in: overflow is silent (it counts as divergence), BLAS has one thread, NumPy small buffers.
+
+    The small buffer keeps NumPy from copying broadcast operands into larger pieces, which doubles such a pass's time.
+    """
+    before = np.getbufsize()
+    with np.errstate(all="ignore"), _libraries().limit(limits=1, user_api="blas"):
+        np.setbufsize(LANES)
+        try:
+            yield
+        finally:
+            np.setbufsize(before)

@@ -1,0 +1,102 @@
+"""What the networks' tables of a sweep add to its runs' metrics, read once (floor 3).
+
+Axes: R networks of a trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from nnexp import frames
+from nnexp.errors import NnexpError
+from nnexp.significance import Outcomes, outcomes_of
+
+#: The families in the order of their bars; `none` is what did not solve the task.
+FAMILIES = ("hand-designed", "both", "mirror", "other", "none")
+_COLUMNS = ("index", "solved", "recovered", "family", "epochs_to_solve")
+
+NetworksOf = Callable[[int], pa.Table | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """The part of every network's row that a sweep's report needs.
+
+    Attributes:
+        outcomes: trial to its networks' success in the sweep's measure.
+        families: trial to how many networks each of `FAMILIES` holds; empty for a task without a mirror.
+        epochs_to_solve: trial to (R,) updates until solved, infinite where never.
+        missing: what could not be read, in words.
+    """
+
+    outcomes: dict[int, Outcomes] = field(default_factory=dict)
+    families: dict[int, dict[str, int]] = field(default_factory=dict)
+    epochs_to_solve: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+def collect(records: Iterable[frames.Record], networks_of: NetworksOf) -> Population:
+    """Reads the networks' table of every finished trial.
+
+    Args:
+        records: the sweep's runs.
+        networks_of: a trial's table, or None (or an `NnexpError`) where it is missing.
+
+    Returns:
+        What was read; a table that is missing or unreadable is named in ``missing`` and left out.
+    """
+    population, missing = Population(), []
+    for record in sorted(records, key=lambda one: one.trial):
+        if record.status != "FINISHED":
+            continue
+        table, why = None, "missing"
+        try:
+            table = networks_of(record.trial)
+        except NnexpError as error:
+            why = str(error)
+        if table is None:
+            missing.append(f"networks.parquet of trial {record.trial}" + ("" if why == "missing" else f" ({why})"))
+            continue
+        frame = table.select([name for name in _COLUMNS if name in table.column_names]).to_pandas()
+        _add(population, record.trial, frame)
+    return Population(population.outcomes, population.families, population.epochs_to_solve, tuple(missing))
+
+
+def _add(population: Population, trial: int, frame: pd.DataFrame) -> None:
+    outcomes = outcomes_of(frame, "recovered") or outcomes_of(frame, "solved")
+    if outcomes is not None:
+        population.outcomes[trial] = outcomes
+    if "epochs_to_solve" in frame:
+        updates = frame["epochs_to_solve"].to_numpy(dtype=np.float64, na_value=np.nan)
+        population.epochs_to_solve[trial] = np.where(np.isnan(updates), np.inf, updates)
+    if "family" in frame and frame["family"].notna().any():
+        counts: dict[Any, int] = frame["family"].value_counts().to_dict()
+        population.families[trial] = {name: int(counts.get(name, 0)) for name in FAMILIES}
+
+
+def family_shares(population: Population, frame: pd.DataFrame) -> pd.DataFrame | None:
+    """Exact shares of the five families by hidden size.
+
+    Args:
+        population: what `collect` read.
+        frame: the finished trials.
+
+    Returns:
+        A row a hidden size: ``hidden_size``, ``settings``, ``networks`` and a share for each of `FAMILIES`; None where no
+        table holds families.
+    """
+    sizes = frame.set_index("trial")["hidden_size"]
+    rows = [{"hidden_size": sizes[trial], "settings": 1, **counts} for trial, counts in population.families.items()]
+    if not rows:
+        return None
+    total = pd.DataFrame(rows).groupby("hidden_size").sum()
+    networks = total[list(FAMILIES)].sum(axis=1)
+    shares = total[list(FAMILIES)].div(networks, axis=0)
+    return pd.concat([total["settings"], networks.rename("networks"), shares], axis=1).reset_index()
