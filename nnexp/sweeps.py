@@ -140,7 +140,7 @@ def work_on(
         StoreError: a store failed; what was finished is kept.
         Interrupted: a signal; the work in flight was handed back.
     """
-    workers = jobs or execution.available_cores()
+    workers = jobs or execution.default_jobs()
     tracking = None if offline else Tracking(stores.tracking_uri)
     run = None if tracking is None else parent(study, tracking)
     spool = Spool(stores.spool)

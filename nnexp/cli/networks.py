@@ -49,16 +49,17 @@ def _setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def reference(task: str, as_json: bool) -> None:
     """Show the network that was designed by hand.
 
-    Its truth table with the hidden units' values, its weights and cost, its exact tanh equivalent, and what the source's
-    tanh reading would give.
+    Its truth table with the hidden units' values, its weights and cost, its exact tanh equivalent, and what a literal
+    reading of its source would give.
     """
     from nnexp.cli import card, console
+    from nnexp.gates import explain_reference
 
-    facts = card.facts(task)
+    facts = explain_reference(task)
     if as_json:
         console.document(facts)
     else:
-        card.show(facts)
+        card.show_reference(facts)
 
 
 @command(
