@@ -19,6 +19,7 @@ from nnexp.errors import NotFoundError
 from nnexp.intervals import wilson
 from nnexp.marginals import factor_tests, marginals
 from nnexp.significance import Outcomes, against_rest
+from nnexp.stores import Stores
 
 if TYPE_CHECKING:
     from nnexp.network import Parameters
@@ -263,7 +264,7 @@ def summarize(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
     """
     from nnexp.tracking import Tracking
 
-    return summarize_records(name, Tracking(tracking_uri).runs(name)).ranked
+    return summarize_records(name, Tracking(Stores.choose(tracking_uri).tracking_uri).runs(name)).ranked
 
 
 def networks(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
@@ -274,20 +275,21 @@ def networks(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
     """
     from nnexp.tracking import Tracking
 
-    tracking = Tracking(tracking_uri)
+    tracking = Tracking(Stores.choose(tracking_uri).tracking_uri)
     records = tracking.runs(name)
     settings = frames.trials_frame(records).set_index("trial")[[*frames.FACTORS, *frames.OTHER_SETTINGS]]
-    parts = []
+    parts: list[pd.DataFrame] = []
     for record in records:
         try:
             part = tracking.networks(record.run_id).to_pandas()
         except NotFoundError:
             continue
-        row = settings.loc[record.trial].drop([column for column in settings if column in part])
-        parts.append(pd.concat([pd.DataFrame([{"trial": record.trial} | row.to_dict()] * len(part)), part], axis=1))
+        row = {"trial": record.trial} | settings.loc[record.trial].to_dict()
+        parts.append(pd.concat([pd.DataFrame(row, index=part.index), part], axis=1))
     if not parts:
         raise NotFoundError(f"sweep {name!r} has no networks.parquet in any of its {len(records)} runs")
-    return pd.concat(parts, ignore_index=True)
+    table: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return table
 
 
 def grade(

@@ -179,7 +179,10 @@ def test_each_wrong_value_is_named(overrides: list[str], start: str) -> None:
         ('name = "x"\n', "space: missing"),
         ('name = "x"\n[space]\n', "space: missing"),
         ("name = \n", "not valid TOML: Invalid value (at line 1, column 8)"),
-        ('name = "x"\n\n[space\n', "not valid TOML: Expected ']' at the end of a table declaration (at line 3, column 7)"),
+        (
+            'name = "x"\n\n[space\n',
+            "not valid TOML: Expected ']' at the end of a table declaration (at line 3, column 7)",
+        ),
         ('name = "x', "not valid TOML: Unterminated string (at line 1, column 10, the end)"),
         ("name = " + "[" * 9999, "not valid TOML: nested too deep"),
         ("trials = " + "9" * 5000, "not valid TOML: a number has too many digits"),
@@ -236,7 +239,9 @@ def dimensions(key: str) -> st.SearchStrategy[Any]:
     return st.one_of(values, several) if key in WORDS else st.one_of(values, several, ranges(values))
 
 
-SPACES = st.fixed_dictionaries({}, optional={key: dimensions(key) for key in space.KINDS}).filter(lambda drawn: drawn != {})
+SPACES = st.fixed_dictionaries({}, optional={key: dimensions(key) for key in space.KINDS}).filter(
+    lambda drawn: drawn != {}
+)
 
 
 @st.composite
