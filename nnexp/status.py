@@ -77,7 +77,7 @@ def status(stores: Stores, name: str | None = None) -> Status:
 
 
 def _state(study: SweepStudy) -> SweepState:
-    counts, best, alive = study.counts(), study.best(), study.alive()
+    counts, best, alive = study.counts(), study.best(), study.present()
     state = "done" if counts.left == 0 else "stopped" if study.stop_requested() else "working" if alive else "open"
     workers = []
     for worker in alive:

@@ -218,6 +218,15 @@ def test_every_reference_unit_needs_a_unit_of_its_own():
     assert not assess(p, XNOR, "tanh").contains[0]
 
 
+def test_units_that_are_needed_but_not_enough_are_not_recovery():
+    """Here 1 - x1 - x2 + 2 (x1 and x2) > ½, with a silent NOR: AND and NOR do not do, nor do the rest."""
+    p = network([[20, 20], [-20, -20], [20, 0], [0, 20]], [-30, 10, -10, -10], [10, 0, -5, -5], 5)
+    grades = assess(p, XNOR, "tanh")
+    assert grades.solved[0]
+    assert [grades.contains[0], grades.recovered[0]] == [False, False]
+    assert grades.family[0] == "other"
+
+
 def test_a_reference_with_two_units_of_one_pattern_needs_two():
     design = {
         "W1": [[20, 20], [20, 20], [-20, -20]],
