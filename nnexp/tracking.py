@@ -377,6 +377,11 @@ class Tracking:
         with translated(self.uri):
             self.client.log_artifacts(run_id, str(directory), artifact_path)
 
+    def log_text(self, run_id: str, text: str, path: str) -> None:
+        """Write a text artifact, in place of one that is there."""
+        with translated(self.uri):
+            self.client.log_text(run_id, text, path)
+
     def artifact(self, run_id: str, path: str, into: Path) -> Path:
         """Copy one artifact, a file or a directory, into the directory ``into``.
 

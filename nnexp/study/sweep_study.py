@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from nnexp.study.records import Counts, TrialRecord, pareto_front, ranked
 from nnexp.study.storage import Store
 from nnexp.study.view import View
 from nnexp.study.worker import Worker
+from nnexp.study.workers import WorkerRecord
 
 T = TypeVar("T")
 
@@ -38,7 +40,7 @@ class SweepSummary:
     name: str
     sweep: Sweep
     stopped: bool
-    workers: list[workers.WorkerRecord]
+    workers: list[WorkerRecord]
 
 
 class SweepStudy:
@@ -133,14 +135,21 @@ class SweepStudy:
         """The trials that no other beats in every objective, by number."""
         return pareto_front(self.trials(), self.sweep.directions)
 
-    def workers(self) -> list[workers.WorkerRecord]:
+    def workers(self) -> list[WorkerRecord]:
         """All workers that ever joined."""
         return list(workers.records(self.attrs()).values())
 
-    def alive(self) -> list[workers.WorkerRecord]:
-        """The workers that have not left, without those of this machine whose process is gone."""
-        observer = workers.Observer(self.sweep.lease)
-        return [worker for worker in self.workers() if not observer.dead(worker)]
+    def alive(self) -> list[WorkerRecord]:
+        """The workers that are at work; those of other machines are watched for up to half a lease."""
+        deadline = time.monotonic() + self.sweep.lease / 2
+        first = {worker.id: worker.beats for worker in self.workers()}
+        while True:
+            present = [worker for worker in self.workers() if worker.id in first and not worker.left]
+            away = [worker for worker in present if workers.is_running(worker) is None]
+            moved = [worker for worker in away if worker.beats != first[worker.id]]
+            if len(moved) == len(away) or time.monotonic() > deadline:
+                return [worker for worker in present if workers.is_running(worker)] + moved
+            time.sleep(min(0.5, self.sweep.lease / 16))
 
     # Attributes of the whole study
 
