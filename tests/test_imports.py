@@ -28,7 +28,7 @@ OWNERS = {
     "pyarrow": ("artifacts", "tracking", "population"),
     "pydantic": ("settings", "config"),
     "distributed": ("execution",),
-    "matplotlib": ("figures", "drawing"),
+    "matplotlib": ("figures", "drawing", "portrait", "report"),
     "jinja2": ("report",),
     "scipy": ("significance", "marginals", "distances", "study"),
 }
