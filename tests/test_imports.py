@@ -25,7 +25,7 @@ OWNERS = {
     "optuna": ("study",),
     "mlflow": ("tracking", "champion"),
     "sqlalchemy": ("study", "tracking"),
-    "pyarrow": ("artifacts", "tracking", "population"),
+    "pyarrow": ("artifacts", "tracking", "population", "portrait", "results"),
     "pydantic": ("settings", "config"),
     "distributed": ("execution",),
     "matplotlib": ("figures", "drawing", "portrait", "report"),
