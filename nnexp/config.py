@@ -35,6 +35,7 @@ REFERENCE_METRICS = (
 #: Metrics of every task; ``accuracy`` is called ``xnor_accuracy`` where the task is xnor.
 COMMON_METRICS = (
     "solved_rate",
+    "correct_rate",
     "confident_rate",
     "diverged_rate",
     "accuracy",

@@ -126,9 +126,7 @@ def heat_cells(
     )
     for row, column in zip(*np.nonzero(~np.isnan(values)), strict=True):
         shade = "white" if values[row, column] < 0.55 * top else "black"
-        axes.text(
-            column + 0.5, row + 0.5, texts[row][column], ha="center", va="center", color=shade, fontsize=fontsize
-        )
+        axes.text(column + 0.5, row + 0.5, texts[row][column], ha="center", va="center", color=shade, fontsize=fontsize)
     axes.set_xlim(0, values.shape[1])
     axes.set_ylim(0, values.shape[0])
     axes.tick_params(length=0)

@@ -195,13 +195,17 @@ def family_bars(shares: pd.DataFrame) -> Figure:
     with mpl.rc_context(STYLE):
         figure = new_figure(0.36 * len(shares) + 1.35)
         whole = figure.get_figheight()
-        axes = figure.subplots(gridspec_kw={"left": 0.1, "right": 0.985, "top": 1 - 0.42 / whole, "bottom": 0.55 / whole})
+        axes = figure.subplots(
+            gridspec_kw={"left": 0.1, "right": 0.985, "top": 1 - 0.42 / whole, "bottom": 0.55 / whole}
+        )
         at, left = np.arange(len(shares)), np.zeros(len(shares))
         for kind in kinds:
             values = shares[kind].to_numpy(dtype=np.float64)
             color, hatch = _SHADES[str(kind)]
             name = _FAMILY_LABEL.get(str(kind), str(kind))
-            axes.barh(at, values, left=left, height=0.8, color=color, hatch=hatch, edgecolor="white", lw=0.5, label=name)
+            axes.barh(
+                at, values, left=left, height=0.8, color=color, hatch=hatch, edgecolor="white", lw=0.5, label=name
+            )
             for i, value in enumerate(values):
                 if value >= 0.045:
                     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85}

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.made_up_sweep import Run, run, sweep
 from scipy import stats
 
 from nnexp import rendering
@@ -18,6 +17,7 @@ from nnexp.errors import NotFoundError, UsageError
 from nnexp.frames import levels, measure_of, trials_frame
 from nnexp.significance import Outcomes
 from nnexp.summary import families, pareto, summarize_records
+from tests.made_up_sweep import Run, run, sweep
 
 
 def only_small_networks(setting: dict[str, object]) -> float:

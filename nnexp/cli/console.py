@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _WIDTH = 160  # of a table that goes to a file or a pipe
 
 
-def draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", caption: str = "") -> None:
+def draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
     """Print a table; columns of numbers are set flush right."""
     from rich import box
     from rich.console import Console
@@ -24,8 +24,8 @@ def draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = 
     from rich.text import Text
 
     rows = [list(row) for row in rows]
-    drawn = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
-    drawn.title, drawn.caption = Text(title) if title else None, Text(caption) if caption else None
+    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, title_justify="left", pad_edge=False)
+    drawn.title = Text(title, style="bold") if title else None
     for place, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[place], int | float) or row[place] is None for row in rows)
         drawn.add_column(Text(column), justify="right" if numeric else "left")

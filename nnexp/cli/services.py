@@ -66,4 +66,4 @@ def ui(name: str | None, host: str, port: int, no_open: bool, stores: Stores) ->
     """
     from nnexp import ui as server
 
-    server.serve(stores, name=name, host=host, port=port, browser=not no_open)
+    server.serve(stores, click.echo, name=name, host=host, port=port, browser=not no_open)
