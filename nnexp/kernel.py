@@ -247,8 +247,8 @@ class Tile:
         """A function that takes one step of gradient descent from what the forward pass left in A, E and V."""
         matmul, add, multiply, divide, subtract = np.matmul, np.add, np.multiply, np.divide, np.subtract
         einsum, total = np.einsum, np.add.reduce
-        names = ("A", "E", "V", "weights", "change", "velocity", "rate", "momentum", "spare")
-        A, E, V, weights, change, velocity, rate, momentum, spare = (self.views[name] for name in names)
+        names = ("A", "E", "V", "weights", "change", "velocity", "rate", "momentum")
+        A, E, V, weights, change, velocity, rate, momentum = (self.views[name] for name in names)
         dW1, dW2, db2 = self._layers(change)
         W2 = self._layers(weights)[1]
         A_rows, dW1_rows, D, D_rows = A.reshape(len(A), -1), dW1.reshape(len(dW1), -1), E, E[:, None]
