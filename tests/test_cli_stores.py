@@ -140,7 +140,7 @@ def test_every_network_is_exported(workplace: Path) -> None:
 def test_runs_and_sweeps_are_compared() -> None:
     """Side by side, with intervals."""
     assert "solved" in called("compare", "small#0", "small#1").stdout
-    assert len(json.loads(called("compare", "small", "small", "--json").stdout)) == 2
+    assert len(json.loads(called("compare", "small", "small", "--json").stdout)["small against small"]) == 2
     called("compare", "small", "small#1", status=2)
 
 
