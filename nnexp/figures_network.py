@@ -1,18 +1,20 @@
-"""The picture of one network: its decision surface, its hidden units' lines and its weights, beside the hand-designed one's.
+"""The picture of one network: decision surface, hidden lines and weights, beside the hand-designed one's (floor 3).
 
-Axes: N inputs, H hidden units (floor 3).
+Axes: N inputs, H hidden units.
 """
 
 from __future__ import annotations
 
-import matplotlib as mpl
+from typing import Any
+
 import matplotlib.patheffects as effects
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
-from nnexp.drawing import DASHES, KINDS, STYLE, new_figure, png
+from nnexp.drawing import DASHES, KINDS, new_figure, png, styled
 from nnexp.network import Parameters, encode, predict
 from nnexp.portrait import Portrait
 
@@ -32,12 +34,12 @@ def network_figure(portrait: Portrait) -> Figure:
     surfaces = portrait.task.n_inputs == 2
     rows = min(portrait.parameters.hidden_size, _MOST_ROWS) + 1
     rows += 0 if portrait.reference is None else portrait.reference.hidden_size + 1
-    with mpl.rc_context(STYLE):
-        height = max(4.3 if surfaces else 0.0, 0.27 * rows + 1.6)
+    with styled():
+        height = max(4.5 if surfaces else 0.0, 0.27 * rows + 1.6)
         figure = new_figure(height)
         right = 0.0
         for i, (title, parameters) in enumerate(pairs if surfaces else []):
-            axes = figure.add_axes((0.05 + 0.33 * i, 0.7 / height, 0.285, 3.3 / height))
+            axes = figure.add_axes((0.05 + 0.33 * i, 0.85 / height, 0.285, 3.3 / height))
             _surface(axes, portrait, parameters, title, numbered=i == 0)
             right = 0.05 + 0.33 * i + 0.285
         left = right + 0.11 if surfaces else 0.12
@@ -57,13 +59,14 @@ def _surface(axes: Axes, portrait: Portrait, parameters: Parameters, title: str,
     ends = np.linspace(low - margin, high + margin, 121)
     points = np.array([axis.ravel() for axis in np.meshgrid(ends, ends)])
     surface = predict(parameters, points, activation=portrait.activation).reshape(len(ends), len(ends))
-    axes.contourf(ends, ends, surface, levels=np.linspace(0, 1, 11), cmap="cividis")
+    box = (ends[0], ends[-1], ends[0], ends[-1])
+    axes.imshow(surface, extent=box, origin="lower", cmap="cividis", vmin=0, vmax=1, interpolation="bilinear")
     axes.contour(ends, ends, surface, levels=[0.5], colors="white", linewidths=1.2, linestyles=":")
     handles = []
     for k in range(min(parameters.hidden_size, 8)):
         matched = k < portrait.matched or (portrait.reference is None and k < len(_UNITS))
         color = _UNITS[k % len(_UNITS)] if matched else "#bbbbbb"
-        style = DASHES[k % 2] if matched else ":"
+        style: Any = DASHES[k % 2] if matched else ":"
         _line(axes, parameters, k, ends, color=color, style=style, width=2.4 if matched else 1.0)
         if matched:
             explained = portrait.explained if numbered else portrait.designed or portrait.explained
@@ -80,10 +83,12 @@ def _surface(axes: Axes, portrait: Portrait, parameters: Parameters, title: str,
     axes.set_title(title)
     axes.set_aspect("equal")
     if handles:
-        axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=8.5)
+        axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=8.5)
 
 
-def _line(axes: Axes, p: Parameters, k: int, ends: np.ndarray, *, color: str, style: object, width: float) -> None:
+def _line(
+    axes: Axes, p: Parameters, k: int, ends: NDArray[np.float64], *, color: str, style: Any, width: float
+) -> None:
     """Where a hidden unit's w·x + b is 0, inside the picture."""
     (w1, w2), b = p.W1[0, k].astype(float), float(p.b1[0, k])
     if not np.isfinite([w1, w2, b]).all() or max(abs(w1), abs(w2)) == 0:
@@ -99,10 +104,10 @@ def _line(axes: Axes, p: Parameters, k: int, ends: np.ndarray, *, color: str, st
 def _weights(
     figure: Figure, portrait: Portrait, pairs: list[tuple[str, Parameters]], *, left: float, width: float
 ) -> None:
-    """Each network's weights as coloured numbers, a row a hidden unit; the matched units of both are in the same order."""
+    """Each network's weights as coloured numbers, a row a hidden unit; matched units of both are in one order."""
     height = figure.get_figheight()
     top = height - 0.32
-    for i, (title, p) in enumerate(pairs):
+    for i, (_, p) in enumerate(pairs):
         shown = min(p.hidden_size, _MOST_ROWS)
         rows = np.concatenate([p.W1[0, :shown], p.b1[0, :shown, None], p.W2[0, :shown, None]], axis=1).astype(float)
         more = "" if shown == p.hidden_size else f" (the first {shown} of {p.hidden_size} units)"
@@ -127,5 +132,6 @@ def _weights(
         axes.tick_params(length=0, top=False, labeltop=False)
         for side in ("left", "bottom"):
             axes.spines[side].set_visible(False)
-        axes.set_title(("weights, learned" if i == 0 else "weights, hand-designed") + more)
+        form = f", as {portrait.activation} units" if portrait.reference is not None and i else ""
+        axes.set_title(("weights, learned" if i == 0 else f"weights, hand-designed{form}") + more)
         top -= box + 0.25 + 0.55

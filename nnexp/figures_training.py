@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from nnexp.drawing import BLUE, DASHES, GREY, KINDS, STYLE, new_figure, percent_axis
+from nnexp.drawing import BLUE, DASHES, GREY, KINDS, new_figure, percent_axis, styled
 
 Points = Sequence[tuple[int, float]]
 
@@ -43,13 +43,13 @@ def loss_bands(curves: Mapping[str, Mapping[str, Points]], *, plateaus: bool) ->
     shown = list(usable.items())[:6]
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
-    with mpl.rc_context(STYLE):
-        figure = new_figure(2.45 * rows + 0.55)
+    with styled():
+        figure = new_figure(2.45 * rows + 0.75)
         whole = figure.get_figheight()
         grid = figure.subplots(
             rows, columns, sharex=True, sharey=True, squeeze=False,
-            gridspec_kw={"left": 0.07, "right": 0.985, "top": 1 - 0.45 / whole, "bottom": 0.55 / whole, "wspace": 0.06,
-                         "hspace": 0.26},
+            gridspec_kw={"left": 0.07, "right": 0.985, "top": 1 - 0.6 / whole, "bottom": 0.55 / whole, "wspace": 0.06,
+                         "hspace": 0.2},
         )  # fmt: skip
         for axes in grid.flat[len(shown) :]:
             axes.set_visible(False)
@@ -101,22 +101,23 @@ def solving_curves(
     panels = [(title, group) for title, group in (("settings", settings), ("hidden units", pooled)) if group]
     if not panels:
         return None
-    with mpl.rc_context(STYLE):
+    with styled():
         figure = new_figure(3.5)
         grid = figure.subplots(
             1, len(panels), sharey=True, squeeze=False,
             gridspec_kw={"left": 0.07, "right": 0.985, "top": 0.9, "bottom": 0.15, "wspace": 0.06},
         )[0]  # fmt: skip
-        at = np.unique(np.round(np.geomspace(1, epochs, 160)))
         for axes, (kind, group) in zip(grid, panels, strict=True):
             names = list(group)[:6] if kind == "settings" else list(group)
+            first = min(float(group[name].min(initial=epochs)) for name in names)
+            at = np.geomspace(max(min(10 ** np.floor(np.log10(max(first, 1.0))), epochs / 10), 1), epochs, 160)
             for i, name in enumerate(names):
                 reached = np.searchsorted(np.sort(group[name]), at, side="right") / len(group[name])
                 color = KINDS[i % len(KINDS)] if kind == "settings" else _shade(i, len(names))
                 style = DASHES[i % len(DASHES)]
                 axes.plot(at, reached, color=color, linestyle=style, linewidth=1.6, label=name, drawstyle="steps-post")
             axes.set_xscale("log")
-            axes.set_xlim(1, epochs)
+            axes.set_xlim(at[0], epochs)
             axes.set_ylim(0, 1)
             axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
             axes.set_xlabel("epoch")

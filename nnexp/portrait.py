@@ -77,8 +77,8 @@ def portrait(
 def align(parameters: Parameters, reference: Parameters, X: Array, activation: str) -> Parameters:
     """The same function with its units in the reference's order and signs; spare units follow, the heaviest first.
 
-    Units are matched so that their signs agree at most samples, up to a flip; ties go by the cosine of the weights, then by
-    the output weight. A flip turns (w, b, v) into (-w, -b, -v), and for sigmoid units adds v to the output's bias.
+    Units are matched so that their signs agree at most samples, up to a flip; ties go by the cosine of the weights,
+    then by the output weight. A flip turns (w, b, v) into (-w, -b, -v), and for sigmoid units adds v to b2.
 
     Args:
         parameters: R = 1 with finite weights.
@@ -117,7 +117,8 @@ def _signs(p: Parameters, X: Array, activation: str) -> NDArray[np.float64]:
 def _directions(p: Parameters) -> NDArray[np.float64]:
     """(H, N + 1) each unit's weights and bias, of length 1."""
     rows = np.concatenate([p.W1[0], p.b1[0][:, None]], axis=1).astype(np.float64)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
+    unit: NDArray[np.float64] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
+    return unit
 
 
 def best_position(table: pa.Table) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ CurvesOf = Callable[[int], Mapping[str, Points]]
 
 #: Rows of the ranked table on the first screen, and further below.
 FIRST_ROWS, ALL_ROWS = 5, 30
+FIRST_COLUMNS = ("networks", "recovery_rate", "solved_rate", "mirror_rate")
 DRAWN_SETTINGS = 6
 
 
@@ -60,7 +62,7 @@ class Report:
         durable.write_text(directory / "report.html", self.html)
         durable.write_text(directory / "report.md", self.markdown)
         for name, content in self.pictures.items():
-            durable.write_with(directory / "report" / name, lambda path, content=content: _fill(path, content))
+            durable.write_with(directory / "report" / name, functools.partial(_fill, content))
 
 
 def settings_of(record: frames.Record) -> Settings:
@@ -150,7 +152,7 @@ def _sections(
     ranked = summary.ranked
     if ranked.empty:
         return []
-    parts = [_network_section(summary, drawn), _marginal_section(summary)]
+    parts = [_network_section(drawn), _marginal_section(summary)]
     rates = [rate for rate in ("recovery_rate", "mirror_rate", "solved_rate") if ranked[rate].notna().any()]
     parts += [_phase_section(ranked, rate) for rate in rates]
     parts += [
@@ -162,14 +164,15 @@ def _sections(
     return [part for part in parts if part is not None]
 
 
-def _network_section(summary: Summary, drawn: Portrait | None) -> Section | None:
+def _network_section(drawn: Portrait | None) -> Section | None:
     if drawn is None:
         return None
     beside = "" if drawn.reference is None else " beside the hand-designed one"
     caption = (
-        f"The lowest loss among the networks of trial {summary.best.trial if summary.best else '–'} that reached the goal"
-        f"{beside}. Colours: the network's output, dark 0 to bright 1, ½ on the dotted line. Thick lines: where a hidden unit "
-        "changes sign. Hidden units are in the reference's order, with its signs; flipping a unit changes nothing."
+        f"{drawn.title[:1].upper()}{drawn.title[1:]}: the lowest loss among those that reached the goal{beside}. "
+        "Colours: the network's output, from dark 0 to bright 1, ½ on the dotted line. Thick lines: where a hidden "
+        "unit changes sign (thin: a spare unit). Units are in the reference's order and have its signs: to flip or reorder "
+        "hidden units does not change what the network computes."
     )
     return Section("network", "The best network", caption, figures_network.network_figure(drawn))
 
@@ -203,8 +206,8 @@ def _family_section(summary: Summary, population: Population) -> Section | None:
     exact = all(name in shares for name in FAMILIES)
     table = rendering.families_table(dataclasses.replace(summary, families=shares))
     caption = (
-        "By what a network contains: the hand-designed logic, its mirror (the reference with x1 complemented and the output "
-        "negated), both, or neither; the rest did not solve the task."
+        "By what a network contains: the hand-designed logic, its mirror (the reference with x1 complemented and the "
+        "output negated), both, or neither; the rest did not solve the task."
         if exact or "hand_designed" in shares
         else "Networks that solved the task."
     )
@@ -213,7 +216,8 @@ def _family_section(summary: Summary, population: Population) -> Section | None:
 
 def _title(summary: Summary, trial: int) -> str:
     row = summary.ranked[summary.ranked["trial"] == trial].iloc[0]
-    return f"trial {trial}: {row['hidden_size']} hidden, rate {row['learning_rate']:.3g}, {row['init']} × {row['init_scale']:.3g}"
+    start = f"{row['init']} × {row['init_scale']:.3g}"
+    return f"trial {trial}: {row['hidden_size']} hidden, rate {row['learning_rate']:.3g}, {start}"
 
 
 def _band_section(summary: Summary, curves: Mapping[int, Mapping[str, Points]]) -> Section | None:
@@ -240,7 +244,10 @@ def _solving_section(summary: Summary, population: Population) -> Section | None
     figure = figures_training.solving_curves({_title(summary, t): known[t] for t in first}, joined, epochs)
     if figure is None:
         return None
-    caption = f"The share of networks that have solved the task by then. Where a curve ends below 100%, the rest was not solved within {epochs:,} epochs."
+    caption = (
+        "The share of networks that have solved the task by then. Where a curve ends below 100%, the rest did not "
+        f"within {epochs:,} epochs."
+    )
     return Section("solving", "How soon networks solve it", caption, figure)
 
 
@@ -267,7 +274,8 @@ def _context(summary: Summary, sections: Sequence[Section], drawn: Portrait | No
         "percent": answer.percent,
         "interval": answer.interval,
         "question": _question(summary),
-        "first": rendering.ranked_table(summary, FIRST_ROWS) if len(summary.ranked) else None,
+        "first": rendering.ranked_table(summary, FIRST_ROWS, FIRST_COLUMNS) if len(summary.ranked) else None,
+        "measure": answer.label(summary.measure),
         "ranked": shown,
         "pareto": rendering.pareto_table(summary),
         "sections": [
@@ -337,5 +345,5 @@ def _markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def _fill(path: Path, content: bytes) -> None:
+def _fill(content: bytes, path: Path) -> None:
     path.write_bytes(content)

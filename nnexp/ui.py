@@ -20,7 +20,8 @@ def serve(
         stores: whose runs are shown.
         announce: is given the page's address once the server answers.
         name: the sweep whose page that is; None for all experiments.
-        host: what to listen on. port: 0 for any free one.
+        host: what to listen on.
+        port: 0 for any free one.
         browser: whether to open one where there is a display.
 
     Raises:

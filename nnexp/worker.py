@@ -39,7 +39,8 @@ def work(
         sweeps: names; none for all.
         drain: end when nothing is left, instead of waiting for more.
         max_minutes: claim nothing more after this long, and end.
-        jobs: processes that train. pool: as `execution.open_pool` takes it.
+        jobs: processes that train.
+        pool: as `execution.open_pool` takes it.
         offline: leave the runs in the spool.
         progress: is told how far the present sweep is.
 

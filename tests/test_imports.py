@@ -25,10 +25,10 @@ OWNERS = {
     "optuna": ("study",),
     "mlflow": ("tracking", "champion"),
     "sqlalchemy": ("study", "tracking"),
-    "pyarrow": ("artifacts", "tracking", "population"),
+    "pyarrow": ("artifacts", "tracking", "population", "portrait", "results"),
     "pydantic": ("settings", "config"),
     "distributed": ("execution",),
-    "matplotlib": ("figures", "drawing"),
+    "matplotlib": ("figures", "drawing", "portrait", "report"),
     "jinja2": ("report",),
     "scipy": ("significance", "marginals", "distances", "study"),
 }

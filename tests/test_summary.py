@@ -79,7 +79,7 @@ def test_the_answer_says_who_leads_and_how_sure_that_is() -> None:
     assert "not re-tested" in text
     assert "exact McNemar, Holm over all pairs" in text
     assert "hidden size 2 gives" in text
-    assert "learning rate 0" not in summary.answer[2]
+    assert "learning rate 0" not in summary.answer[3]
     assert not any("not finished" in note for note in summary.notes)
 
 

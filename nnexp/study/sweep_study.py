@@ -17,7 +17,7 @@ from nnexp import config
 from nnexp.config import Sweep
 from nnexp.errors import NotFoundError, StoreError, UsageError, nearest
 from nnexp.study import importance, workers
-from nnexp.study.records import Counts, TrialRecord, pareto_front, ranked
+from nnexp.study.records import Counts, TrialRecord, best, pareto_front, ranked
 from nnexp.study.storage import Store
 from nnexp.study.view import View
 from nnexp.study.worker import Worker
@@ -124,8 +124,7 @@ class SweepStudy:
 
     def best(self) -> TrialRecord | None:
         """The best COMPLETE trial by the first objective; None if there is none."""
-        order = ranked(self.trials(), self.sweep.directions[0])
-        return order[0] if order else None
+        return best(self.trials(), self.sweep.directions[0])
 
     def ranking(self) -> list[TrialRecord]:
         """The COMPLETE trials, best first; ties by higher ``solved_rate``, then by lower number."""
