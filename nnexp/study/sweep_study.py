@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,11 +16,12 @@ from optuna.study import Study, StudyDirection
 from nnexp import config
 from nnexp.config import Sweep
 from nnexp.errors import NotFoundError, StoreError, UsageError, nearest
-from nnexp.study import workers
-from nnexp.study.records import Counts, TrialRecord, pareto_front, ranked
+from nnexp.study import importance, workers
+from nnexp.study.records import Counts, TrialRecord, best, pareto_front, ranked
 from nnexp.study.storage import Store
 from nnexp.study.view import View
 from nnexp.study.worker import Worker
+from nnexp.study.workers import WorkerRecord
 
 T = TypeVar("T")
 
@@ -38,7 +40,7 @@ class SweepSummary:
     name: str
     sweep: Sweep
     stopped: bool
-    workers: list[workers.WorkerRecord]
+    workers: list[WorkerRecord]
 
 
 class SweepStudy:
@@ -122,8 +124,7 @@ class SweepStudy:
 
     def best(self) -> TrialRecord | None:
         """The best COMPLETE trial by the first objective; None if there is none."""
-        order = ranked(self.trials(), self.sweep.directions[0])
-        return order[0] if order else None
+        return best(self.trials(), self.sweep.directions[0])
 
     def ranking(self) -> list[TrialRecord]:
         """The COMPLETE trials, best first; ties by higher ``solved_rate``, then by lower number."""
@@ -133,14 +134,29 @@ class SweepStudy:
         """The trials that no other beats in every objective, by number."""
         return pareto_front(self.trials(), self.sweep.directions)
 
-    def workers(self) -> list[workers.WorkerRecord]:
+    def importances(self, metrics: Sequence[str] = ("recovery_rate", "solved_rate")) -> dict[str, dict[str, float]]:
+        """Which searched settings matter for each metric; see `importance.importances`."""
+        return self.call(lambda: importance.importances(self.fresh(), metrics))
+
+    def workers(self) -> list[WorkerRecord]:
         """All workers that ever joined."""
         return list(workers.records(self.attrs()).values())
 
-    def alive(self) -> list[workers.WorkerRecord]:
-        """The workers that have not left, without those of this machine whose process is gone."""
-        observer = workers.Observer(self.sweep.lease)
-        return [worker for worker in self.workers() if not observer.dead(worker)]
+    def present(self) -> list[WorkerRecord]:
+        """The workers that joined and neither left nor ended here; one that died on another machine still counts."""
+        return [worker for worker in self.workers() if not worker.left and workers.is_running(worker) is not False]
+
+    def alive(self) -> list[WorkerRecord]:
+        """The workers that are at work; those of other machines are watched for up to half a lease."""
+        deadline = time.monotonic() + self.sweep.lease / 2
+        first = {worker.id: worker.beats for worker in self.workers()}
+        while True:
+            present = [worker for worker in self.workers() if worker.id in first and not worker.left]
+            away = [worker for worker in present if workers.is_running(worker) is None]
+            moved = [worker for worker in away if worker.beats != first[worker.id]]
+            if len(moved) == len(away) or time.monotonic() > deadline:
+                return [worker for worker in present if workers.is_running(worker)] + moved
+            time.sleep(min(0.5, self.sweep.lease / 16))
 
     # Attributes of the whole study
 

@@ -238,7 +238,7 @@ class Worker:
         def work() -> None:
             for claim in claims:
                 known = record(self._storage.get_trial(claim.trial_id))
-                if known.state == "RUNNING" and (known.owner, known.attempt) == (self.id, claim.attempt):
+                if self._is_still(claim, known):
                     said = {"worker": None, "attempt": known.attempt - 1, "deaths": known.deaths}
                     self._return(known.trial_id, said)
 
@@ -247,58 +247,42 @@ class Worker:
         for claim in claims:
             self._held.pop(claim.number, None)
 
+    def _is_still(self, claim: Claim, trial: TrialRecord) -> bool:
+        """Whether the trial is as this worker claimed it, and not another's meanwhile."""
+        return trial.state == "RUNNING" and (trial.owner, trial.attempt) == (self.id, claim.attempt)
+
     def _return(self, trial_id: int, said: Mapping[str, Any]) -> None:
         self._storage.set_trial_user_attr(trial_id, CLAIM, said)  # first: running for nobody means free
         self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
 
     # The dead
 
-    def dead(self) -> set[str]:
-        """The workers that died or left; a silent one on another machine is known after a lease of looking."""
-        return {
-            name
-            for name, other in workers.records(self.study.attrs()).items()
-            if name != self.id and self._observer.dead(other)
-        }
-
-    def mourn(self, claims: Iterable[Claim]) -> None:
-        """Give trials back as if this worker had died of them: a process of its pool did."""
-        claims = list(claims)
-
-        def work() -> None:
-            for claim in claims:
-                known = record(self._storage.get_trial(claim.trial_id))
-                if known.state == "RUNNING" and (known.owner, known.attempt) == (self.id, claim.attempt):
-                    self._bury(known, known.deaths + 1, alone=len(claims) == 1)
-
-        self.study.exclusively(work)
-        for claim in claims:
-            self._held.pop(claim.number, None)
-
-    def _bury(self, trial: TrialRecord, deaths: int, *, alone: bool) -> bool:
-        """After a death: FAIL if the trial was alone and it is one death too many, else free; whether it was FAIL."""
-        said = {"worker": None, "attempt": trial.attempt, "deaths": deaths}
-        if not alone or deaths < self.study.max_deaths:
-            self._return(trial.trial_id, said)
-            return False
-        error = f"{deaths} workers died while training it"
-        result = {"worker": trial.owner, "attempt": trial.attempt, "attrs": {"error": error}}
-        self._storage.set_trial_user_attr(trial.trial_id, CLAIM, said)
-        self._storage.set_trial_user_attr(trial.trial_id, RESULT, result)
-        self._storage.set_trial_state_values(trial.trial_id, TrialState.FAIL)
-        return True
-
     def reclaim_dead(self) -> Reclaimed:
         """Take back the trials of workers that died or left; a setting that kills its workers is set aside as FAIL.
 
         Call it at least every half lease: the time in which a worker moves its counter is counted between calls.
         """
-        known = workers.records(self.study.attrs())
-        dead = {name for name, worker in known.items() if name != self.id and self._observer.dead(worker)}
+        known = self._known()
+        dead = self._dead(known)
         self.study.call(self.study.view.refresh)
-        if not any(self._is_abandoned(trial, known, dead) for trial in self.study.view.unfinished):
+        if all(known[name].left for name in dead) and not any(
+            self._is_abandoned(trial, known, dead) for trial in self.study.view.unfinished
+        ):
             return Reclaimed([], [])
         return self.study.exclusively(lambda: self._reclaim(known, dead))
+
+    def dead(self) -> set[str]:
+        """The names of the workers that died or left, as far as seen; like `reclaim_dead`, to be asked often."""
+        return self._dead(self._known())
+
+    def _known(self) -> dict[str, workers.WorkerRecord]:
+        known = workers.records(self.study.attrs())
+        if self.id in known and known[self.id].left and not self.record.left:
+            self.beat()  # it slept longer than the lease and was given up
+        return known
+
+    def _dead(self, known: Mapping[str, workers.WorkerRecord]) -> set[str]:
+        return {name for name, worker in known.items() if name != self.id and self._observer.dead(worker)}
 
     def _is_abandoned(self, trial: FrozenTrial, known: Mapping[str, workers.WorkerRecord], dead: Iterable[str]) -> bool:
         if trial.state != TrialState.RUNNING:
@@ -313,13 +297,45 @@ class Worker:
         company = Counter(record(t).owner for t in self.study.view.unfinished if t.state == TrialState.RUNNING)
         taken = Reclaimed([], [])
         for trial in self.study.view.unfinished:
-            if not self._is_abandoned(trial, known, dead):
-                continue
-            left = record(trial)
-            died = left.owner in dead and not known[str(left.owner)].left
-            alone = died and company[left.owner] == 1
-            aside = self._bury(left, left.deaths + died, alone=alone)
-            (taken.set_aside if aside else taken.waiting).append(left.number)
+            if self._is_abandoned(trial, known, dead):
+                left = record(trial)
+                died = left.owner in dead and not known[str(left.owner)].left
+                self._give_up(left, taken, died=died, alone=company[left.owner] == 1)
+        for name in dead:
+            if not known[name].left:  # last: whether it died or left makes a difference above
+                buried = replace(known[name], left=True).plain()
+                self._storage.set_study_user_attr(self.study.study_id, workers.PREFIX + name, buried)
+        return taken
+
+    def _give_up(self, trial: TrialRecord, taken: Reclaimed, *, died: bool, alone: bool) -> None:
+        """Return a trial to those that wait, or set it aside when it killed too often, and surely it alone."""
+        deaths = trial.deaths + died
+        said = {"worker": None, "attempt": trial.attempt, "deaths": deaths}
+        if not (died and alone and deaths >= self.study.max_deaths):
+            self._return(trial.trial_id, said)
+            taken.waiting.append(trial.number)
+            return
+        error = f"its process was killed {deaths} times, the last time while training this setting alone"
+        result = {"worker": trial.owner, "attempt": trial.attempt, "attrs": {"error": error}}
+        self._storage.set_trial_user_attr(trial.trial_id, CLAIM, said)
+        self._storage.set_trial_user_attr(trial.trial_id, RESULT, result)
+        self._storage.set_trial_state_values(trial.trial_id, TrialState.FAIL)
+        taken.set_aside.append(trial.number)
+
+    def mourn(self, claims: Sequence[Claim]) -> Reclaimed:
+        """Give back trials of this worker during which its training pool was killed, as if the worker had died."""
+
+        def work() -> Reclaimed:
+            taken = Reclaimed([], [])
+            for claim in claims:
+                trial = record(self._storage.get_trial(claim.trial_id))
+                if self._is_still(claim, trial):
+                    self._give_up(trial, taken, died=True, alone=len(claims) == 1)
+            return taken
+
+        taken = self.study.exclusively(work)
+        for claim in claims:
+            self._held.pop(claim.number, None)
         return taken
 
 

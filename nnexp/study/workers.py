@@ -75,9 +75,7 @@ class Observer:
 
     def dead(self, worker: WorkerRecord) -> bool:
         """Whether ``worker`` is dead, or has left."""
-        if worker.left:
-            return True
-        if worker.host == _host() and worker.started and _started(worker.pid) != worker.started:
+        if worker.left or is_running(worker) is False:
             return True
         now = self._clock()
         beats, silent = self._seen.get(worker.id, (-1, 0.0))
@@ -88,6 +86,13 @@ class Observer:
         self._looked[worker.id] = now
         self._seen[worker.id] = (worker.beats, silent)
         return silent >= self.lease
+
+
+def is_running(worker: WorkerRecord) -> bool | None:
+    """Whether the worker's process exists; None where that cannot be seen from here."""
+    if worker.host != _host() or not worker.started:
+        return None
+    return _started(worker.pid) == worker.started
 
 
 @functools.cache
