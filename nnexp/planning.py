@@ -56,7 +56,7 @@ class Plan:
 
 def plan(sweep: Sweep, jobs: int | None = None) -> Plan:
     """What ``sweep`` will take; trains a small sample of it for the time."""
-    jobs = jobs or execution.available_cores()
+    jobs = jobs or execution.default_jobs()
     seeds = sweep.seeds if isinstance(sweep.seeds, int) else sweep.seeds.max
     networks = sweep.trials * seeds
     typical = middle(sweep)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nnexp.stores import Stores
 
 #: Settings' fields as options: type, default as the help shows it, help. A test compares them with `Settings`.
-SETTINGS: dict[str, tuple[click.ParamType | type, str, str]] = {
+SETTINGS: dict[str, tuple[click.ParamType[Any] | type, str, str]] = {
     "task": (str, "xnor", "xnor, xor, and, or, nand, nor, parity:N, majority:N, or a table as JSON."),
     "hidden_size": (int, "4", "Hidden units."),
     "learning_rate": (float, "0.5", "Step size of gradient descent."),
@@ -49,16 +49,17 @@ def _setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def reference(task: str, as_json: bool) -> None:
     """Show the network that was designed by hand.
 
-    Its truth table with the hidden units' values, its weights and cost, its exact tanh equivalent, and what the source's
-    tanh reading would give.
+    Its truth table with the hidden units' values, its weights and cost, its exact tanh equivalent, and what a literal
+    reading of its source would give.
     """
     from nnexp.cli import card, console
+    from nnexp.gates import explain_reference
 
-    facts = card.facts(task)
+    facts = explain_reference(task)
     if as_json:
         console.document(facts)
     else:
-        card.show(facts)
+        card.show_reference(facts)
 
 
 @command(

@@ -14,6 +14,7 @@ from nnexp.cli import console
 from nnexp.cli.display import duration, percent
 from nnexp.errors import UsageError
 from nnexp.intervals import wilson
+from nnexp.measures import final_metrics
 from nnexp.network import Parameters
 from nnexp.recovery import Grades
 from nnexp.settings import Settings
@@ -60,9 +61,8 @@ def trained(settings: Settings, initial: Parameters | None) -> TrainingResult:
 
 def facts(result: TrainingResult, grades: Grades, seconds: float) -> dict[str, Any]:
     """Everything that is shown, ready for JSON: rates with Wilson intervals, families, plateaus, medians."""
+    metrics = final_metrics(result, grades, seconds)
     whole = np.where(result.diverged, np.inf, result.loss)
-    solve = np.sort(np.nan_to_num(result.epochs_to_solve, nan=np.inf))  # the unsolved at infinity
-    median = float(solve[(len(solve) - 1) // 2])
     return {
         "settings": result.settings.model_dump(),
         "networks": len(result),
@@ -73,7 +73,7 @@ def facts(result: TrainingResult, grades: Grades, seconds: float) -> dict[str, A
         if grades.plateau is None
         else dict(Counter(name for name in grades.plateau.tolist() if name).most_common()),
         "loss_median": float(np.median(whole)),
-        "epochs_to_solve_median": median if np.isfinite(median) else None,
+        "epochs_to_solve_median": metrics.get("epochs_to_solve_median"),
         "seconds": seconds,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from optuna.study import Study, StudyDirection
 from nnexp import config
 from nnexp.config import Sweep
 from nnexp.errors import NotFoundError, StoreError, UsageError, nearest
-from nnexp.study import workers
+from nnexp.study import importance, workers
 from nnexp.study.records import Counts, TrialRecord, best, pareto_front, ranked
 from nnexp.study.storage import Store
 from nnexp.study.view import View
@@ -134,9 +134,17 @@ class SweepStudy:
         """The trials that no other beats in every objective, by number."""
         return pareto_front(self.trials(), self.sweep.directions)
 
+    def importances(self, metrics: Sequence[str] = ("recovery_rate", "solved_rate")) -> dict[str, dict[str, float]]:
+        """Which searched settings matter for each metric; see `importance.importances`."""
+        return self.call(lambda: importance.importances(self.fresh(), metrics))
+
     def workers(self) -> list[WorkerRecord]:
         """All workers that ever joined."""
         return list(workers.records(self.attrs()).values())
+
+    def present(self) -> list[WorkerRecord]:
+        """The workers that joined and neither left nor ended here; one that died on another machine still counts."""
+        return [worker for worker in self.workers() if not worker.left and workers.is_running(worker) is not False]
 
     def alive(self) -> list[WorkerRecord]:
         """The workers that are at work; those of other machines are watched for up to half a lease."""
