@@ -171,8 +171,8 @@ def _network_section(drawn: Portrait | None) -> Section | None:
     caption = (
         f"{drawn.title[:1].upper()}{drawn.title[1:]}: the lowest loss among those that reached the goal{beside}. "
         "Colours: the network's output, from dark 0 to bright 1, ½ on the dotted line. Thick lines: where a hidden "
-        "unit changes sign (thin: a spare unit). Units are in the reference's order and have its signs: to flip or reorder "
-        "hidden units does not change what the network computes."
+        "unit changes sign (thin: a spare unit). Units are in the reference's order and have its signs: to flip or "
+        "reorder hidden units does not change what the network computes."
     )
     return Section("network", "The best network", caption, figures_network.network_figure(drawn))
 
