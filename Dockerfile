@@ -26,7 +26,7 @@ RUN --mount=type=secret,id=ca_bundle \
 WORKDIR /opt/venv
 RUN find . -type d \( -name tests -o -name test \) -not -path '*/mlflow/*' -prune -exec rm -r {} + \
     && find . \( -name '*.a' -o -name '*.h' -o -name '*.hpp' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.pyi' -o -name '*.js.map' -o -name '*.css.map' \) -type f -delete \
-    && rm lib/python3*/site-packages/pyarrow/*_flight* lib/python3*/site-packages/pyarrow/*_substrait* \
+    && rm lib/python3*/site-packages/pyarrow/*_flight* \
     && bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash lib
 
 # nnexp itself, as files beside the dependencies'.

@@ -1,4 +1,4 @@
-"""Prints the one-line command that the README marks ``<!-- command: NAME -->``, so that CI runs what a reader pastes."""
+"""Prints the command that the README marks ``<!-- command: NAME -->``: CI runs what a reader pastes."""
 
 import pathlib
 import re

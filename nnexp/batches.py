@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nnexp import recovery, training
 from nnexp.settings import Settings
 
-#: Networks a task holds at most: enough to keep the trainer's tiles full, short enough (about a second) to be handed back.
+#: Networks a task holds at most: enough to fill the trainer's tiles, few enough to take about a second.
 TASK_NETWORKS = 8192
 #: And at least, where there are that many: below this the fixed cost of NumPy's calls dominates.
 TASK_NETWORKS_LOW = 512
@@ -93,13 +93,13 @@ def cost(job: Job) -> float:
 
 
 def submit(pool: Executor, jobs: Iterable[Job], workers: int) -> list[Future[list[Segment]]]:
-    """Sends jobs to the pool as tasks of about equal size, most expensive first; jobs of one hidden size share a task."""
+    """Sends jobs to the pool as tasks, the most expensive first; jobs of one hidden size share a task."""
     tasks = sorted(pack(list(jobs), workers), key=lambda task: -sum(map(cost, task)))
     return [pool.submit(run_jobs, task) for task in tasks]
 
 
 def pack(jobs: Sequence[Job], workers: int) -> Iterator[list[Job]]:
-    """Groups jobs into tasks: one shape and one ``until`` a task, split so that every worker has several tasks to take."""
+    """Groups jobs into tasks of one shape and one ``until``, small enough that every worker has several to take."""
     total = sum(len(job.index) for job in jobs)
     limit = int(np.clip(total // (3 * workers), TASK_NETWORKS_LOW, TASK_NETWORKS))
     groups: dict[tuple[object, ...], list[Job]] = {}

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from nnexp import space, tasks
 from nnexp.errors import UsageError, nearest
+from nnexp.references import has_reference, mirror
 from nnexp.settings import DType, Settings, Stop, describe
 from nnexp.space import Choice, Dimension, Fixed, FloatRange, IntRange
 
@@ -34,6 +35,7 @@ REFERENCE_METRICS = (
 #: Metrics of every task; ``accuracy`` is called ``xnor_accuracy`` where the task is xnor.
 COMMON_METRICS = (
     "solved_rate",
+    "correct_rate",
     "confident_rate",
     "diverged_rate",
     "accuracy",
@@ -45,7 +47,6 @@ COMMON_METRICS = (
     "train_seconds",
 )
 _MINIMIZED = re.compile(r"loss|diverged|epochs|distance|seconds")
-_KNOWN_REFERENCES = ("xnor", "xor", "parity:3")
 _MAX_BYTES = 4_000_000  # a 4,096-row task table of ten inputs is 150 kB
 
 
@@ -179,14 +180,15 @@ class Sweep(BaseModel):
         return "\n".join(lines) + "\n"
 
 
-def has_reference(task: tasks.Task) -> bool:
-    """Whether the task has a hand-designed network to recover."""
-    return task.reference is not None or task.spec in _KNOWN_REFERENCES
-
-
 def metrics(task: tasks.Task) -> tuple[str, ...]:
-    """The final metrics that a sweep of ``task`` logs: what may be an objective."""
-    known = (*REFERENCE_METRICS, *COMMON_METRICS) if has_reference(task) else COMMON_METRICS
+    """The final metrics that a sweep of ``task`` logs: what may be an objective.
+
+    Raises:
+        UsageError: the task's own reference does not solve it.
+    """
+    known: tuple[str, ...] = (*REFERENCE_METRICS, *COMMON_METRICS) if has_reference(task) else COMMON_METRICS
+    if mirror(task) is None:
+        known = tuple(name for name in known if name != "mirror_rate")
     return tuple("xnor_accuracy" if name == "accuracy" and task.spec == "xnor" else name for name in known)
 
 
@@ -243,9 +245,8 @@ def _objectives(values: Mapping[str, Any], task: tasks.Task) -> tuple[tuple[str,
     objective = _names("objective", values.get("objective", default))
     for i, name in enumerate(objective):
         if name in REFERENCE_METRICS and name not in known:
-            raise UsageError(
-                f"objective = {name!r}: task {task.spec[:40]!r} has no hand-designed reference; use solved_rate"
-            )
+            lacks = "mirror" if has_reference(task) else "hand-designed reference"
+            raise UsageError(f"objective = {name!r}: task {task.spec[:40]!r} has no {lacks}; use {default}")
         if name not in known:
             raise UsageError(f"objective = {name!r}: unknown metric{nearest(name, known)}")
         if name in objective[:i]:

@@ -1,4 +1,4 @@
-"""Where training runs: a `concurrent.futures.Executor`, in this process, in processes, or on a Dask cluster (floor 3)."""
+"""Where training runs: an `Executor` in this process, in processes of its own, or on a Dask cluster (floor 3)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from typing import Any, ParamSpec, TypeVar
 
 from nnexp.errors import NnexpError, UsageError
@@ -67,7 +67,7 @@ def open_pool(spec: str = "processes", jobs: int | None = None) -> Executor:
         return _dask(count.removeprefix("//"))
     if kind != "processes" or (":" in spec and not count.isdecimal()):
         raise UsageError(f"pool = {spec!r}: expected one of {FORMS}")
-    workers = int(count) if count else (jobs if jobs is not None else available_cores())
+    workers = int(count) if count else (jobs if jobs is not None else default_jobs())
     if workers < 1:
         raise UsageError(f"pool = {spec!r}: {workers} processes, expected at least 1")
     return _processes(workers)
@@ -81,7 +81,7 @@ def abandon(pool: Executor) -> None:
         process.terminate()
 
 
-def available_cores() -> int:
+def default_jobs() -> int:
     """Cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -142,15 +142,40 @@ def _dask(address: str) -> Executor:
 
 
 class _DaskExecutor(Executor):
-    """Dask's own executor, which closes its client with itself."""
+    """Dask's own executor, which closes its client with itself.
+
+    A task whose worker is lost runs again on another: Dask sees to that. One that lost its worker several times (by
+    Dask's ``allowed-failures``, 3), and one whose scheduler is gone, is what a broken process pool is to its caller.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self._executor: Executor = client.get_executor(pure=False)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        return self._executor.submit(fn, *args, **kwargs)
+        try:
+            inner = self._executor.submit(fn, *args, **kwargs)
+        except OSError as error:
+            raise BrokenExecutor(f"the Dask scheduler is gone: {error}") from error
+        outer: Future[T] = Future()
+        outer.set_running_or_notify_cancel()
+        inner.add_done_callback(lambda done: _pass_on(done, outer))
+        return outer
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002  the seam's signature
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002  Dask cancels unless it waits
         self._executor.shutdown(wait=wait)
         self._client.close()
+
+
+def _pass_on(inner: Future[T], outer: Future[T]) -> None:
+    """Give ``outer`` the result of a finished Dask future, or its exception in the words of `concurrent.futures`."""
+    from distributed import KilledWorker
+
+    try:
+        outer.set_result(inner.result())
+    except (KilledWorker, CancelledError) as error:
+        broken = BrokenExecutor(f"the Dask cluster gave a task up: {error}")
+        broken.__cause__ = error
+        outer.set_exception(broken)
+    except Exception as error:  # the task's own, which the caller meets in result()
+        outer.set_exception(error)

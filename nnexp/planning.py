@@ -56,12 +56,12 @@ class Plan:
 
 def plan(sweep: Sweep, jobs: int | None = None) -> Plan:
     """What ``sweep`` will take; trains a small sample of it for the time."""
-    jobs = jobs or execution.available_cores()
+    jobs = jobs or execution.default_jobs()
     seeds = sweep.seeds if isinstance(sweep.seeds, int) else sweep.seeds.max
     networks = sweep.trials * seeds
     typical = middle(sweep)
     per_epoch = sample(typical)
-    training = per_epoch * networks * sweep.epochs / jobs
+    seconds = per_epoch * networks * sweep.epochs / jobs
     points = len(training.recorded_epochs(sweep.epochs)) * 6 + 16  # curves, and final metrics
     weights = typical.hidden_size * (typical.truth_table.n_inputs + 2) + 1
     return Plan(
@@ -71,7 +71,7 @@ def plan(sweep: Sweep, jobs: int | None = None) -> Plan:
         epochs=sweep.epochs,
         metric_rows=sweep.trials * points,
         disk_bytes=sweep.trials * (RUN_BYTES + 60 * points) + networks * (NETWORK_BYTES + WEIGHT_BYTES * weights),
-        seconds=max(training, sweep.trials * TRIAL_SECONDS) + 5,
+        seconds=max(seconds, sweep.trials * TRIAL_SECONDS) + 5,
         jobs=jobs,
     )
 

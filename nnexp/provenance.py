@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
 @functools.cache
 def cpu_features() -> str:
     """The SIMD extensions that NumPy's kernels may use on this machine, baseline included, as one sorted line."""
-    simd = np.show_config(mode="dicts")["SIMD Extensions"]  # type: ignore[index, call-overload]
+    simd = np.show_config(mode="dicts")["SIMD Extensions"]
     return " ".join(sorted({*simd.get("baseline", ()), *simd.get("found", ())}))
 
 

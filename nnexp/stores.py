@@ -21,7 +21,7 @@ class Stores:
 
     @classmethod
     def choose(cls, tracking_uri: str | None = None, storage: str | None = None, spool: Path | None = None) -> Stores:
-        """What was asked for, else the environment's MLFLOW_TRACKING_URI, NNEXP_STORAGE and NNEXP_SPOOL, else the defaults."""
+        """What was asked for, else MLFLOW_TRACKING_URI, NNEXP_STORAGE and NNEXP_SPOOL, else the defaults."""
         return cls(
             tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING,
             storage or os.environ.get("NNEXP_STORAGE") or DEFAULT_STORAGE,

@@ -22,7 +22,8 @@ from nnexp.progress import Progress
 from nnexp.spool import Spool
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
-from nnexp.tracking import SweepRun, Tracking
+from nnexp.tracking import Tracking
+from nnexp.tracking_records import SweepRun
 from nnexp.work import SweepWork
 from nnexp.writer import Writer
 
@@ -66,7 +67,7 @@ def sweep(
     stores = stores or Stores.choose()
     with signals() as interrupted:
         if not offline:
-            preflight.check(stores)
+            preflight.check(stores, plan.name)
         with open_storage(stores.storage) as storage:
             study = SweepStudy.create(storage, plan)
             study.clear_stop()
@@ -139,7 +140,7 @@ def work_on(
         StoreError: a store failed; what was finished is kept.
         Interrupted: a signal; the work in flight was handed back.
     """
-    workers = jobs or execution.available_cores()
+    workers = jobs or execution.default_jobs()
     tracking = None if offline else Tracking(stores.tracking_uri)
     run = None if tracking is None else parent(study, tracking)
     spool = Spool(stores.spool)

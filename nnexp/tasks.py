@@ -158,10 +158,10 @@ def _reference(given: object, n: int) -> ReferenceWeights:
 
     def numbers(key: str, values: object, length: int | None) -> tuple[float, ...]:
         ok = isinstance(values, list | tuple) and values and (length is None or len(values) == length)
-        if not ok or not all(isinstance(v, int | float) and abs(v) < 1e6 for v in values):  # type: ignore[union-attr, attr-defined]
+        if not ok or not all(isinstance(v, int | float) and abs(v) < 1e6 for v in values):  # type: ignore[attr-defined]
             wanted = "a list of finite numbers" if length is None else f"{length} finite numbers"
             raise UsageError(f"task.reference.{key} = {values!r}: expected {wanted}")
-        return tuple(float(v) for v in values)  # type: ignore[union-attr, attr-defined]
+        return tuple(float(v) for v in values)  # type: ignore[attr-defined]
 
     b1 = numbers("b1", given["b1"], None)
     W1 = given["W1"]

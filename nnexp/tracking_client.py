@@ -123,6 +123,10 @@ def translated(uri: str) -> Iterator[None]:
         code, line = str(error.error_code), _line(error)
         if code == "RESOURCE_DOES_NOT_EXIST":
             raise NotFoundError(f"{where}: {line}") from error
+        if "out-of-date database schema" in line:
+            raise StoreError(
+                f"{where}: its tables are of another MLflow version; back it up, then run `mlflow db upgrade {where}`"
+            ) from error
         if code in _PASSING:
             raise UnreachableError(f"{where}: {_reason(line)}; check that the tracking store is up") from error
         if code in _DENIED or "error code 401" in line or "error code 403" in line:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import getpass
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ NOTE = "mlflow.note.content"
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 ENDED = frozenset(STATUS.values())
 
-PAGE = 1000
+PAGE = 2000
 TAG_LIMIT = 8000  # a tag's length
 PARAM_LIMIT = 6000
 
@@ -49,11 +51,26 @@ class RunRecord:
 
 def pages(search: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
     """Every result of a paged search."""
-    page = search(*args, **kwargs)
-    yield from page
-    while page.token:
-        page = search(*args, page_token=page.token, **kwargs)
+    token: str | None = None
+    while True:
+        with _without_collection():
+            page = search(*args, page_token=token, **kwargs)
         yield from page
+        token = page.token
+        if not token:
+            return
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep Python's cyclic garbage collector still: it takes more than half the time of reading 1,000 runs' rows."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def precedence(run: Run) -> tuple[bool, int, str]:

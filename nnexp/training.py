@@ -8,9 +8,8 @@ with gives the same bits. A network's result depends on its settings and its own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,9 @@ from nnexp.settings import Settings
 
 HISTORY_POINTS = 24
 """Recorded epochs of a training, log-spaced; each is a row of metrics in the tracking store, which takes at most 64."""
+
+
+_EACH_NETWORK = ("index", "loss", "accuracy", "epochs_to_correct", "epochs_to_solve", "epochs_trained", "diverged")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,7 @@ def start(
         index=numbers,
         epoch=0,
         parameters=parameters,
-        velocity=_map(np.zeros_like, parameters) if settings.momentum else None,
+        velocity=_zeros_like(parameters) if settings.momentum else None,
         stopped=np.zeros(R, bool),
         diverged=np.zeros(R, bool),
         epochs_to_correct=unknown(R),
@@ -201,22 +203,18 @@ def result(settings: Settings, state: State) -> TrainingResult:
 
 
 def concatenate(results: Sequence[TrainingResult]) -> TrainingResult:
-    """One setting's results of several sets of networks as one, in the order given; the first one's settings stand."""
+    """Results of one setting's networks that were trained in parts, put together in the order given."""
     first = results[0]
-
-    def joined(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(part, name) for part in results])
-
-    plain = ("index", "loss", "accuracy", "epochs_to_correct", "epochs_to_solve", "epochs_trained", "diverged")
+    joined = {name: np.concatenate([getattr(part, name) for part in results]) for name in _EACH_NETWORK}
     return TrainingResult(
         settings=first.settings,
-        parameters=_map(lambda *arrays: np.concatenate(arrays), *(part.parameters for part in results)),
+        parameters=_concatenate([part.parameters for part in results]),
         history=History(
             first.history.epochs,
             np.concatenate([part.history.loss for part in results], axis=1),
             np.concatenate([part.history.accuracy for part in results], axis=1),
         ),
-        **{name: joined(name) for name in plain},
+        **joined,
     )
 
 
@@ -249,9 +247,13 @@ def _given(settings: Settings, initial: Parameters) -> Parameters:
         return Parameters(**{name: getattr(initial, name).astype(settings.dtype) for name in wanted})
 
 
-def _map(function: Callable[..., Array], *parameters: Parameters) -> Parameters:
-    """Apply ``function`` to each of W1, b1, W2 and b2."""
-    return Parameters(*(function(*parts) for parts in zip(*(_parts(p) for p in parameters), strict=True)))
+def _concatenate(parameters: Sequence[Parameters]) -> Parameters:
+    """All networks of some parameters, one after the other."""
+    return Parameters(*(np.concatenate(parts) for parts in zip(*map(_parts, parameters), strict=True)))
+
+
+def _zeros_like(parameters: Parameters) -> Parameters:
+    return Parameters(*map(np.zeros_like, _parts(parameters)))
 
 
 def _parts(parameters: Parameters) -> tuple[Array, Array, Array, Array]:
@@ -271,8 +273,8 @@ def _join(jobs: Sequence[tuple[Settings, State]]) -> Networks:
 
     velocities = [state.velocity for state in states if state.velocity is not None]
     return Networks(
-        weights=_parts(_map(lambda *parts: np.concatenate(parts), *(state.parameters for state in states))),
-        velocities=_parts(_map(lambda *parts: np.concatenate(parts), *velocities)) if velocities else None,
+        weights=_parts(_concatenate([state.parameters for state in states])),
+        velocities=_parts(_concatenate(velocities)) if velocities else None,
         rate=each("learning_rate"),
         momentum=each("momentum"),
         stopped=joined("stopped"),

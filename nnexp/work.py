@@ -80,7 +80,7 @@ class Attempt:
         """The trial's metrics so far, final names and last curve values both."""
         result, grades, seconds = self.trained
         return {
-            **{key: value for key, _, value in measures.curves(result)},
+            **{key: value for key, _, value in measures.curves(result, grades)},
             **measures.final_metrics(result, grades, seconds),
         }
 
@@ -218,7 +218,8 @@ class SweepWork:
     def _prune(self, attempts: list[Attempt], until: int) -> list[Attempt]:
         """Reports every attempt's value at this rung, in the order of their numbers, then asks which go on."""
         for attempt in attempts:
-            self.worker.report(attempt.claim, until, self._values(attempt.metrics())[0])
+            value = self._values(attempt.metrics())[0]
+            self.worker.report(attempt.claim, until, math.nan if value is None else value)
         for attempt in attempts:
             attempt.pruned = self.worker.should_prune(attempt.claim)
         return [attempt for attempt in attempts if not attempt.pruned]

@@ -12,17 +12,22 @@ from hypothesis import strategies as st
 from nnexp import space, tasks
 from nnexp.config import STARTER, AdaptiveSeeds, Sweep, differing_keys, load, metrics, parse
 from nnexp.errors import UsageError
+from nnexp.measures import curves, final_metrics
+from nnexp.recovery import assess
 from nnexp.settings import INITIALIZERS, Settings
 from nnexp.space import Choice, Fixed, FloatRange, IntRange
+from nnexp.training import train
 
 SMALL = 'name = "small"\n[space]\nhidden_size = [2, 3]\n'
 
 
 def small(*overrides: str) -> Sweep:
+    """The smallest sweep file with ``overrides`` over it."""
     return parse(SMALL, "small.toml", overrides)
 
 
 def refusal(text: str, *overrides: str) -> str:
+    """The one line with which a file is refused."""
     with pytest.raises(UsageError) as caught:
         parse(text, "bad.toml", overrides)
     assert "\n" not in str(caught.value)
@@ -41,6 +46,7 @@ def test_the_starter_is_a_valid_sweep_of_the_contracts_space() -> None:
 
 
 def test_what_is_not_named_has_the_contracts_default() -> None:
+    """A file need only say what it wants otherwise."""
     sweep = small()
     assert (sweep.task, sweep.trials, sweep.seeds, sweep.epochs, sweep.seed) == ("xnor", 200, 256, 5000, 0)
     assert (sweep.sampler, sweep.pruner, sweep.stop, sweep.dtype) == ("tpe", "none", "none", "float64")
@@ -51,21 +57,31 @@ def test_what_is_not_named_has_the_contracts_default() -> None:
 
 
 def test_a_task_without_a_reference_is_judged_by_its_solved_rate() -> None:
+    """The default objective is one that the task has."""
     assert small("task=and").objective == ("solved_rate",)
     assert small("task=parity:3").objective == ("recovery_rate",)
 
 
 @pytest.mark.parametrize(
     ("objective", "direction"),
-    [("recovery_rate", "maximize"), ("loss", "minimize"), ("epochs_to_solve_median", "minimize")]
-    + [("diverged_rate", "minimize"), ("reference_distance_median", "minimize"), ("train_seconds", "minimize")]
-    + [("xnor_accuracy", "maximize"), ("mirror_rate", "maximize")],
+    [
+        ("recovery_rate", "maximize"),
+        ("xnor_accuracy", "maximize"),
+        ("mirror_rate", "maximize"),
+        ("loss", "minimize"),
+        ("epochs_to_solve_median", "minimize"),
+        ("diverged_rate", "minimize"),
+        ("reference_distance_median", "minimize"),
+        ("train_seconds", "minimize"),
+    ],
 )
 def test_each_metric_has_its_direction(objective: str, direction: str) -> None:
+    """Losses, epochs, distances, divergence and time are minimized, rates maximized."""
     assert small(f"objective={objective}").directions == (direction,)
 
 
 def test_a_list_of_objectives_takes_directions_of_its_own() -> None:
+    """And each metric's own where none are given."""
     both = small('objective=["recovery_rate", "loss"]')
     assert both.directions == ("maximize", "minimize")
     assert small('objective=["recovery_rate", "loss"]', 'directions=["minimize", "maximize"]').directions == (
@@ -75,12 +91,14 @@ def test_a_list_of_objectives_takes_directions_of_its_own() -> None:
 
 
 def test_a_grid_counts_its_points() -> None:
+    """`trials` may be left out of a grid; a range has no points to count."""
     grid = small("sampler=grid", 'space.init=["normal", "uniform", "orthogonal"]', "space.momentum=0.5")
     assert grid.grid_size == grid.trials == 6
     assert small("space.learning_rate={ low = 1, high = 2 }").grid_size is None
 
 
 def test_settings_put_searched_values_over_fixed_ones() -> None:
+    """A trial's setting takes exactly the searched values, and the first round of adaptive seeds."""
     sweep = small("space.learning_rate=2", "epochs=70", "seeds={ min = 8, max = 90, width = 0.1 }", "seed=5")
     setting = sweep.settings({"hidden_size": 3})
     assert setting == Settings(hidden_size=3, learning_rate=2.0, epochs=70, seeds=8, seed=5)
@@ -90,6 +108,7 @@ def test_settings_put_searched_values_over_fixed_ones() -> None:
 
 
 def test_a_task_table_goes_through_and_back() -> None:
+    """A task of one's own, with a reference to recover or without."""
     text = SMALL + "[task]\ninputs = [[0, 0], [0, 1], [1, 0], [1, 1]]\ntargets = [0, 1, 1, 0]\n"
     sweep = parse(text)
     assert sweep.truth_table.targets == (0, 1, 1, 0)
@@ -100,7 +119,18 @@ def test_a_task_table_goes_through_and_back() -> None:
     assert parse(parse(reference).text) == parse(reference)
 
 
+def test_whatever_is_logged_may_be_the_objective() -> None:
+    """And nothing else: the metrics of a trained trial are the known objectives."""
+    for task in ("xnor", "xor", "and"):
+        setting = Settings(task=task, seeds=64, epochs=300, learning_rate=2.0)
+        result = train(setting)
+        grades = assess(result.parameters, setting.truth_table, setting.activation)
+        logged = {*final_metrics(result, grades, 1.0), *(key for key, _, _ in curves(result, grades))}
+        assert logged == set(metrics(setting.truth_table))
+
+
 def test_overrides_are_toml_or_bare_words() -> None:
+    """`--set` takes what the file would, and words without quotes."""
     sweep = small("trials=20", "space.init=normal", "space.learning_rate={low=1,high=9}", "space.momentum=.5")
     assert (sweep.trials, sweep.space["init"], sweep.space["momentum"]) == (20, Fixed("normal"), Fixed(0.5))
     raised = parse(STARTER, "x", ["space.learning_rate.high=3"]).space["learning_rate"]
@@ -108,6 +138,7 @@ def test_overrides_are_toml_or_bare_words() -> None:
 
 
 def test_differing_keys_name_each_difference_once() -> None:
+    """By the dotted key that a person would change back."""
     a = parse(STARTER)
     assert differing_keys(a, a) == []
     b = parse(STARTER, "x", ["trials=3", "space.init=normal", "seeds={ min = 1, max = 2, width = 0.5 }"])
@@ -179,10 +210,7 @@ def test_each_wrong_value_is_named(overrides: list[str], start: str) -> None:
         ('name = "x"\n', "space: missing"),
         ('name = "x"\n[space]\n', "space: missing"),
         ("name = \n", "not valid TOML: Invalid value (at line 1, column 8)"),
-        (
-            'name = "x"\n\n[space\n',
-            "not valid TOML: Expected ']' at the end of a table declaration (at line 3, column 7)",
-        ),
+        ('name = "x"\n\n[space\n', "not valid TOML: Expected ']'"),
         ('name = "x', "not valid TOML: Unterminated string (at line 1, column 10, the end)"),
         ("name = " + "[" * 9999, "not valid TOML: nested too deep"),
         ("trials = " + "9" * 5000, "not valid TOML: a number has too many digits"),
@@ -191,10 +219,12 @@ def test_each_wrong_value_is_named(overrides: list[str], start: str) -> None:
     ],
 )
 def test_a_wrong_text_is_placed(text: str, start: str) -> None:
+    """A TOML fault has its line and column, a missing or misshapen part its key."""
     assert refusal(text).removeprefix("bad.toml: ").startswith(start)
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    """With the reason, and where text is expected the line."""
     latin = tmp_path / "latin.toml"
     latin.write_bytes(b'name = "x"\n# caf\xe9\n')
     for path, reason in {
@@ -209,12 +239,14 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    """Editors on Windows write one, and line ends of two characters."""
     path = tmp_path / "windows.toml"
     path.write_bytes(b"\xef\xbb\xbf" + SMALL.replace("\n", "\r\n").encode())
     assert load(path) == small()
 
 
 def test_a_sweep_is_frozen() -> None:
+    """It is shared by all who work on it."""
     with pytest.raises(Exception, match="frozen"):
         small().trials = 3  # type: ignore[misc]
 
@@ -229,23 +261,26 @@ NUMBERS: dict[str, st.SearchStrategy[Any]] = {
 
 
 def ranges(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Ranges as a file writes them."""
     pairs = st.tuples(values, values, st.booleans())
     return pairs.map(lambda drawn: {"low": min(drawn[:2]), "high": max(drawn[:2]), "log": drawn[2]})
 
 
 def dimensions(key: str) -> st.SearchStrategy[Any]:
+    """Whatever may stand for ``space.key``."""
     values = WORDS[key] if key in WORDS else NUMBERS[key]
     several = st.lists(values, min_size=1, max_size=4, unique=True)
     return st.one_of(values, several) if key in WORDS else st.one_of(values, several, ranges(values))
 
 
-SPACES = st.fixed_dictionaries({}, optional={key: dimensions(key) for key in space.KINDS}).filter(
-    lambda drawn: drawn != {}
+SPACES = st.sets(st.sampled_from(list(space.KINDS)), min_size=1).flatmap(
+    lambda keys: st.fixed_dictionaries({key: dimensions(key) for key in sorted(keys)})
 )
 
 
 @st.composite
 def sweeps(draw: st.DrawFn) -> Sweep:
+    """Any valid sweep of a known task."""
     task = draw(st.sampled_from(["xnor", "xor", "and", "parity:3", "majority:5"]))
     known = metrics(tasks.get(task))
     objective = draw(st.lists(st.sampled_from(known), min_size=1, max_size=3, unique=True))

@@ -11,12 +11,10 @@ import click
 from nnexp.cli.commands import command, json_output, output, stores
 
 if TYPE_CHECKING:
-    from nnexp.settings import Settings
     from nnexp.stores import Stores
-    from nnexp.training import TrainingResult
 
 #: Settings' fields as options: type, default as the help shows it, help. A test compares them with `Settings`.
-SETTINGS: dict[str, tuple[click.ParamType | type, str, str]] = {
+SETTINGS: dict[str, tuple[click.ParamType[Any] | type, str, str]] = {
     "task": (str, "xnor", "xnor, xor, and, or, nand, nor, parity:N, majority:N, or a table as JSON."),
     "hidden_size": (int, "4", "Hidden units."),
     "learning_rate": (float, "0.5", "Step size of gradient descent."),
@@ -51,16 +49,17 @@ def _setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def reference(task: str, as_json: bool) -> None:
     """Show the network that was designed by hand.
 
-    Its truth table with the hidden units' values, its weights and cost, its exact tanh equivalent, and what the source's
-    tanh reading would give.
+    Its truth table with the hidden units' values, its weights and cost, its exact tanh equivalent, and what a literal
+    reading of its source would give.
     """
     from nnexp.cli import card, console
+    from nnexp.gates import explain_reference
 
-    facts = card.facts(task)
+    facts = explain_reference(task)
     if as_json:
         console.document(facts)
     else:
-        card.show(facts)
+        card.show_reference(facts)
 
 
 @command(
@@ -80,17 +79,14 @@ def train(initial: Path | None, output: Path | None, as_json: bool, **given: Any
     """Train one setting from many seeds and grade the networks."""
     import time
 
-    from nnexp import recovery
     from nnexp.cli import console, outcome
-    from nnexp.settings import Settings
+    from nnexp.recovery import assess
 
-    settings = Settings(**{key: value for key, value in given.items() if value is not None})
+    settings, weights = outcome.asked(given, initial)
     started = time.perf_counter()
-    result = _trained(settings, initial)
+    result = outcome.trained(settings, weights)
     seconds = time.perf_counter() - started
-    grades = recovery.assess(
-        result.parameters, settings.truth_table, settings.activation, settings.encoding, settings.loss
-    )
+    grades = assess(result.parameters, settings.truth_table, settings.activation, settings.encoding, settings.loss)
     if output:
         from nnexp import artifacts
 
@@ -100,23 +96,6 @@ def train(initial: Path | None, output: Path | None, as_json: bool, **given: Any
         console.document(facts)
     else:
         outcome.show(facts)
-
-
-def _trained(settings: Settings, initial: Path | None) -> TrainingResult:
-    """Train in some fifty slices, so that a terminal sees how far it is (the slices do not change a bit)."""
-    from nnexp import training
-    from nnexp.cli.display import percent
-    from nnexp.weights import read_weights
-
-    given = None if initial is None else read_weights(initial).parameters
-    index = None if given is None or len(given) == 1 else range(len(given))
-    state = training.start(settings, index, given)
-    step = max(1, settings.epochs // 50)
-    with percent(f"training {len(state.index):,} networks", settings.epochs) as show:
-        for epoch in range(step, settings.epochs + step, step):
-            (state,) = training.advance([(settings, state)], min(epoch, settings.epochs))
-            show(min(epoch, settings.epochs))
-    return training.result(settings, state)
 
 
 @command("nnexp predict --x 0,1 --x 1,1", "nnexp predict --model best_network.json --csv inputs.csv")

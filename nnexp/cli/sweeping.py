@@ -78,14 +78,15 @@ def sweep(
         if as_json:
             console.document(vars(facts))
         else:
-            console.pairs(facts.words())
+            console.pairs(facts.words().items())
         return
     from nnexp import rendering, sweeps
     from nnexp.cli.display import Display
 
     with Display() as display:
         summary = sweeps.sweep(plan, stores=stores, jobs=jobs, pool=pool, offline=offline, progress=display)
-    click.echo(rendering.to_json(summary) if as_json else rendering.to_text(summary), nl=False)
+    if summary is not None:
+        click.echo(rendering.to_json(summary) if as_json else rendering.to_text(summary), nl=False)
 
 
 @command("nnexp submit experiments/xnor.toml --storage postgresql://nnexp@db/optuna")
@@ -95,9 +96,9 @@ def sweep(
 @stores
 def submit(file: str, overrides: tuple[str, ...], name: str | None, stores: Stores) -> None:
     """Put the sweep of FILE into the shared store for workers."""
+    plan = _loaded(file, overrides, name)
     from nnexp import sweeps
 
-    plan = _loaded(file, overrides, name)
     sweeps.submit(plan, stores=stores)
     click.echo(f"submitted {plan.name}: {plan.trials:,} trials; next: nnexp worker --drain", err=True)
 
@@ -122,7 +123,6 @@ def stop(name: str, stores: Stores) -> None:
 @stores
 def delete(name: str, yes: bool, stores: Stores) -> None:
     """Remove a sweep and its runs from both stores, after asking."""
-    from nnexp import sweeps
     from nnexp.errors import NnexpError, UsageError
 
     if not yes:
@@ -130,5 +130,7 @@ def delete(name: str, yes: bool, stores: Stores) -> None:
             raise UsageError("--yes: missing; without a terminal to ask on, delete needs it")
         if not click.confirm(f"Delete sweep {name} with all its runs and networks?", err=True):
             raise NnexpError("nothing was deleted")
+    from nnexp import sweeps
+
     sweeps.delete(name, stores=stores)
     click.echo(f"deleted {name}", err=True)

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Two databases with an owner each, Optuna's and MLflow's: both keep a table alembic_version, so one would not do.
 # The postgres image runs this once, on an empty volume. The passwords are those of the clients' own connection files.
+# In a subshell: where the file is not executable the image sources it, and nothing may stay in the server's environment.
+(
 set -eu
-
 for service in optuna mlflow; do
     password=$(sed -n 's/^password=//p' "/run/secrets/$service.conf")
     export service password
@@ -14,3 +15,4 @@ CREATE DATABASE :"service" OWNER :"service";
 REVOKE CONNECT ON DATABASE :"service" FROM PUBLIC;
 END
 done
+)

@@ -1,0 +1,98 @@
+"""What would fail later, found before the first trial; each problem one line with its mend (floor 4)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from nnexp.errors import NnexpError, NotFoundError, StoreError
+from nnexp.redaction import redact
+from nnexp.stores import Stores
+
+
+def check(stores: Stores, sweep: str | None = None) -> None:
+    """Stop here when something is amiss.
+
+    Raises:
+        StoreError: with every problem, each with its mend.
+    """
+    if found := problems(stores.tracking_uri, stores.storage, stores.spool, sweep):
+        raise StoreError("; also: ".join(found))
+
+
+def problems(tracking_uri: str, storage: str, spool: Path, sweep: str | None = None) -> list[str]:
+    """Everything that is amiss with the stores, one line each, with what to do; empty when all is well.
+
+    A store that does not exist yet and can be made is no problem.
+
+    Args:
+        tracking_uri: MLflow's store.
+        storage: Optuna's.
+        spool: the directory of evidence waiting to be sent.
+        sweep: the sweep that is about to run; an existing one is checked for writing.
+    """
+    found = [*_environment(), *_distinct(tracking_uri, storage), *_spool(spool)]
+    return found or _tracking(tracking_uri, sweep)
+
+
+def _environment() -> list[str]:
+    if os.environ.get("MLFLOW_RUN_ID"):
+        return ["MLFLOW_RUN_ID is set: MLflow would log a sweep into that one run; unset it"]
+    return []
+
+
+def _distinct(tracking_uri: str, storage: str) -> list[str]:
+    if database(tracking_uri) is not None and database(tracking_uri) == database(storage):
+        return [
+            f"--tracking-uri and --storage are the same database, {redact(storage)}: MLflow and Optuna cannot share one "
+            "(both keep a table alembic_version); name another database for one of them"
+        ]
+    return []
+
+
+def database(address: str) -> tuple[str, str] | None:
+    """What identifies the database at an address: (host and port, name), or ("", path); None for an MLflow server."""
+    scheme, mark, rest = address.partition("://")
+    if not mark:
+        return "", str(Path(address).resolve())
+    scheme = scheme.partition("+")[0]
+    if scheme in ("http", "https"):
+        return None
+    if scheme in ("sqlite", "journal"):
+        return "", str(Path(rest.partition("?")[0].removeprefix("/")).resolve())
+    parts = urlsplit(f"//{rest}")
+    port = parts.port or {"postgresql": 5432, "mysql": 3306, "mssql": 1433}.get(scheme)
+    host = "127.0.0.1" if parts.hostname in (None, "localhost") else parts.hostname
+    return f"{host}:{port}", parts.path.strip("/")
+
+
+def _spool(directory: Path) -> list[str]:
+    existing = directory.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            return []
+    except OSError as error:
+        return [f"spool {directory}: cannot be written ({error.strerror}); choose another with NNEXP_SPOOL"]
+
+
+def _tracking(uri: str, sweep: str | None) -> list[str]:
+    from nnexp.tracking import Tracking
+    from nnexp.tracking_records import SWEEP, SWEEP_FILE
+
+    try:
+        tracking = Tracking(uri)
+        tracking.sweeps()
+        found = tracking.find_sweep(sweep) if sweep is not None else None
+        if found is not None:
+            try:  # writes again what is there: it needs the same rights as the runs and files to come
+                tracking.log_text(found.run_id, tracking.text(found.run_id, SWEEP_FILE), SWEEP_FILE)
+            except NotFoundError:
+                return []  # the sweep writes it first of all
+            tracking.set_tags(found.run_id, {SWEEP: found.name})
+    except NnexpError as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,175 @@
+"""The embedded store: Optuna's journal in one file that a kill at any instant leaves readable.
+
+Optuna's own file backend refuses a journal whose last line a kill tore, and its locks outlive their holder by a grace
+period. Here the lock is the kernel's, and whoever takes it next cuts a torn tail off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from optuna.storages.journal import BaseJournalBackend
+
+from nnexp.errors import StoreError
+from nnexp.study import locks
+
+_CHUNK = 1 << 16
+
+
+class JournalFile(BaseJournalBackend):
+    """One JSON operation a line, appended under a lock and flushed to the disk.
+
+    `group` holds the lock over several operations and flushes once; other threads' appends go through meanwhile,
+    other processes' wait.
+
+    Raises:
+        StoreError: the file cannot be opened, or is no journal.
+    """
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        self.path = path
+        self._position = (0, 0)  # the number of the next line to read, and its offset
+        self._group = threading.Lock()
+        self._append = threading.Lock()  # guards the three below
+        self._fd: int | None = None
+        self._dirty = False
+        self._end = 0  # the file was sound up to here when this process last wrote
+        if create:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
+        self._check_kind()
+
+    def _check_kind(self) -> None:
+        with self.path.open("rb") as file:
+            head = file.read(_CHUNK)
+        if head.startswith(b"SQLite format 3"):
+            raise StoreError(f"{self.path}: an SQLite database, not a journal; write sqlite:///{self.path}")
+        first, newline, _ = head.partition(b"\n")
+        if newline and not _is_operation(first):
+            raise StoreError(f"{self.path}: not a study journal; name another file")
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """The operations from number ``log_number_from`` on; a line still being written, or torn, is not yet there."""
+        number, offset = self._position if self._position[0] == log_number_from else (0, 0)
+        with self.path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == offset:
+                return
+            if size < offset:
+                raise StoreError(f"{self.path}: was cut short or replaced while in use")
+            file.seek(offset)
+            data = file.read()
+        lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+        for i, line in enumerate(lines):
+            wanted = number >= log_number_from
+            operation = _parse(line) if wanted else None
+            if wanted and operation is None:
+                if i == len(lines) - 1:
+                    return  # damaged by a power cut; the next append cuts it off
+                raise StoreError(f"{self.path}: line {number + 1} is damaged; restore the file from a backup")
+            number, offset = number + 1, offset + len(line)
+            if number > self._position[0] or log_number_from == 0:
+                self._position = (number, offset)
+            if operation is not None:
+                yield operation
+
+    def append_logs(self, logs: Iterable[dict[str, Any]]) -> None:
+        """Append operations, all or (after a kill) the first few of them."""
+        data = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        with self._append:
+            if self._fd is not None:
+                self._write(self._fd, data)
+                return
+            self._lock()
+            try:
+                self._write(self._fd, data)  # type: ignore[arg-type]
+            finally:
+                self._unlock()
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """Hold the lock for the block; what it appends is flushed to the disk at its end."""
+        with self._group:
+            with self._append:
+                self._lock()
+            try:
+                yield
+            finally:
+                with self._append:
+                    self._unlock()
+
+    def _lock(self) -> None:
+        self._fd = locks.acquire(self.path, os.O_RDWR | os.O_APPEND)
+        try:
+            self._heal(self._fd)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _unlock(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is None:
+            return
+        try:
+            if self._dirty:
+                os.fsync(fd)
+        finally:
+            self._dirty = False
+            locks.release(fd)
+
+    def _write(self, fd: int, data: bytes) -> None:
+        start = self._end
+        self._dirty = True
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+        except OSError:
+            os.ftruncate(fd, start)  # a full disk: take the torn line back
+            raise
+        self._end = start + len(data)
+
+    def _heal(self, fd: int) -> None:
+        """Cut off what follows the last sound line."""
+        size = end = os.fstat(fd).st_size
+        while end and end != self._end:
+            start = _line_start(fd, end)
+            line = os.pread(fd, end - start, start)
+            if line.endswith(b"\n") and _parse(line) is not None:
+                break
+            end = start
+        if end != size:
+            os.ftruncate(fd, end)
+        self._end = end
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        operation = json.loads(line)
+    except ValueError:
+        return None
+    return operation if isinstance(operation, dict) and "op_code" in operation else None
+
+
+def _is_operation(line: bytes) -> bool:
+    # A damaged first line (NULs after a power cut) is no other kind of file: healing takes care of it.
+    return _parse(line) is not None or not line.strip(b"\0")
+
+
+def _line_start(fd: int, end: int) -> int:
+    """The offset at which the line that ends before ``end`` begins."""
+    size = _CHUNK
+    while True:
+        start = max(0, end - size)
+        chunk = os.pread(fd, end - start, start)
+        newline = chunk.rfind(b"\n", 0, len(chunk) - 1)
+        if newline >= 0:
+            return start + newline + 1
+        if start == 0:
+            return 0
+        size *= 4

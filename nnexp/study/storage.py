@@ -1,0 +1,260 @@
+"""A sweep's study store: a journal file, SQLite or PostgreSQL behind one interface.
+
+What Optuna's storages leave open is settled here: work under a lock that all processes share (SQLite has no row locks,
+so its compare-and-set is none), a lost server connection is tried again, and errors become one line without password.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages.journal import JournalStorage
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from nnexp.errors import NnexpError, NotFoundError, StoreError, UsageError
+from nnexp.study import locks
+from nnexp.study.journal import JournalFile
+
+T = TypeVar("T")
+
+#: Seconds for which work is tried again while the database server does not answer.
+RECONNECT = 60.0
+
+_EXPECTED = "expected a file, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+
+
+class Store:
+    """An opened study store.
+
+    Attributes:
+        storage: what Optuna works on.
+        address: what was opened, without password.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        address: str,
+        lock: Callable[[str], AbstractContextManager[None]],
+        engine: sqlalchemy.Engine | None = None,
+    ) -> None:
+        self.storage = storage
+        self.address = address
+        self._lock = lock
+        self._engine = engine
+
+    def __repr__(self) -> str:
+        return f"Store({self.address!r})"
+
+    def call(self, work: Callable[[], T]) -> T:
+        """The result of ``work``, with the store's errors in the package's words.
+
+        ``work`` is done again where the connection to a server was lost, so it has to bear being done twice.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        deadline = time.monotonic() + RECONNECT
+        pause = 0.1
+        while True:
+            try:
+                return work()
+            except (StorageInternalError, SQLAlchemyError, OSError) as error:
+                if not _lost_connection(error) or time.monotonic() > deadline:
+                    raise _store_error(self.address, error) from error
+            time.sleep(pause)
+            pause = min(2 * pause, 2.0)
+
+    def exclusively(self, work: Callable[[], T], scope: str = "") -> T:
+        """`call` while no other process works exclusively on ``scope`` (on a file: on the store)."""
+
+        def alone() -> T:
+            with self._lock(scope):
+                return work()
+
+        return self.call(alone)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_storage(url: str | Path, *, create: bool = True) -> Store:
+    """Open a study store: a path (or ``journal:PATH``), ``sqlite:///PATH`` or ``postgresql://…``.
+
+    Args:
+        url: where it is.
+        create: make what is missing; otherwise a missing file is an error.
+
+    Raises:
+        UsageError: no such kind of store.
+        NotFoundError: ``create`` is false and the file is missing.
+        StoreError: it cannot be opened, or is something else.
+    """
+    text = str(url)
+    if "://" in text:
+        return _open_database(text, create)
+    path = Path(text.removeprefix("journal:"))
+    if not path.name:
+        raise UsageError(f"storage = {text!r}: {_EXPECTED}")
+    _check_file(path, create)
+    try:
+        file = JournalFile(path, create=create)
+        return Store(JournalStorage(file), str(path), lambda _: file.group())
+    except OSError as error:
+        raise _store_error(str(path), error) from error
+
+
+def redacted(url: str) -> str:
+    """``url`` without its password."""
+    try:
+        parsed = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        scheme, _, rest = url.partition("://")
+        return f"{scheme}://***@{rest.rpartition('@')[2]}" if "@" in rest else url
+    secret = {key: "***" for key in parsed.query if "pass" in key.lower()}
+    return parsed.update_query_dict(secret).render_as_string(hide_password=True)
+
+
+def _check_file(path: Path, create: bool) -> None:
+    if path.is_dir():
+        raise StoreError(f"{path}: a directory, expected a file for the study store")
+    if not path.parent.is_dir():
+        raise StoreError(f"{path}: no directory {path.parent}; make it first")
+    if not create and not path.exists():
+        raise NotFoundError(f"{path}: no study store there; `nnexp sweep FILE` makes one, --storage names another")
+
+
+def _open_database(text: str, create: bool) -> Store:
+    address = redacted(text)
+    try:
+        url = make_url(text)
+    except (SQLAlchemyError, ValueError):
+        raise UsageError(f"storage = {address!r}: {_EXPECTED}") from None
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        return _open(url, address, *_sqlite(url, create))
+    if backend in ("postgresql", "postgres"):
+        # Named, since SQLAlchemy before 2.1 takes psycopg2 for a bare postgresql://.
+        url = url.set(drivername="postgresql+psycopg")
+        # A server that was restarted leaves dead connections in the pool: each is tried before use.
+        return _open(url, address, {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}, None)
+    raise UsageError(f"storage = {address!r}: {_EXPECTED}")
+
+
+def _sqlite(url: URL, create: bool) -> tuple[dict[str, Any], Callable[[str], AbstractContextManager[None]]]:
+    options = {"connect_args": {"timeout": locks.PATIENCE}}
+    if url.database in (None, "", ":memory:"):
+        within = threading.Lock()
+        return options, lambda _: _held(within)
+    path = Path(str(url.database))
+    _check_file(path, create)
+    # Not the database file itself: closing any descriptor of it would drop SQLite's own locks.
+    return options, lambda _: locks.locked(path.with_name(path.name + ".lock"))
+
+
+@contextmanager
+def _held(lock: threading.Lock) -> Iterator[None]:
+    with lock:
+        yield
+
+
+def _open(
+    url: URL, address: str, options: dict[str, Any], lock: Callable[[str], AbstractContextManager[None]] | None
+) -> Store:
+    try:
+        engine = sqlalchemy.create_engine(url, **options)
+    except ImportError as error:
+        raise StoreError(f"{address}: needs a driver ({error}); pip install 'nnexp[postgresql]'") from error
+    if lock is None:
+        lock = _advisory(engine)
+    try:
+        with lock(""):  # two that make the tables at once would collide
+            _check_owner(engine, address)
+            # Optuna fills templates into the address: a brace in a password has to be written twice.
+            plain = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+            storage = RDBStorage(plain, engine_kwargs=options)
+    except NnexpError:
+        raise
+    except (StorageInternalError, SQLAlchemyError, OSError, RuntimeError, AssertionError) as error:
+        raise _store_error(address, error) from error
+    finally:
+        engine.dispose()
+    return Store(
+        get_storage(storage),
+        address,
+        _advisory(storage.engine) if url.get_backend_name() != "sqlite" else lock,
+        storage.engine,
+    )
+
+
+def _advisory(engine: sqlalchemy.Engine) -> Callable[[str], AbstractContextManager[None]]:
+    """PostgreSQL's own lock on a name: the server frees it when the connection ends."""
+
+    @contextmanager
+    def hold(scope: str) -> Iterator[None]:
+        key = int.from_bytes(hashlib.sha256(f"nnexp:{scope}".encode()).digest()[:8], "big", signed=True)
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{int(locks.PATIENCE)}s'"))
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            yield
+
+    return hold
+
+
+def _check_owner(engine: sqlalchemy.Engine, address: str) -> None:
+    """Refuse a database that is another program's: both keep an ``alembic_version`` table, and one would break."""
+    tables = set(sqlalchemy.inspect(engine).get_table_names())
+    if {"experiments", "runs"} <= tables:
+        raise StoreError(f"{address}: MLflow's database; the study needs one of its own")
+    if "alembic_version" in tables and "studies" not in tables:
+        raise StoreError(f"{address}: another program's database; the study needs one of its own")
+
+
+def _database_error(error: BaseException) -> DBAPIError | None:
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, DBAPIError):
+            return seen
+        seen = seen.__cause__
+    return None
+
+
+def _lost_connection(error: Exception) -> bool:
+    """Whether the server went away (or is not yet back), which a wait may mend."""
+    cause = _database_error(error)
+    if cause is None or "psycopg" not in type(cause.orig).__module__:
+        return False
+    if cause.connection_invalidated:
+        return True
+    # Class 57: the server is shutting down or starting up. Without a code: no connection came about.
+    state = getattr(cause.orig, "sqlstate", None)
+    return type(cause.orig).__name__ in ("OperationalError", "AdminShutdown", "CrashShutdown", "CannotConnectNow") and (
+        state is None or state.startswith(("57P", "08"))
+    )
+
+
+def _store_error(address: str, error: BaseException) -> StoreError:
+    cause = _database_error(error)
+    shown: BaseException = error
+    if cause is not None and cause.orig is not None:
+        shown = cause.orig
+    text = (getattr(shown, "strerror", None) or str(shown)).strip().splitlines()
+    return StoreError(f"{address}: the study store failed: {text[0] if text else type(shown).__name__}")

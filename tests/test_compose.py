@@ -1,0 +1,1 @@
+"""compose.yaml: what it promises, and each of its services' commands really run."""

@@ -1,0 +1,151 @@
+"""The Kubernetes manifests: their schemas, what they promise, and their pods really run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.podman import ROOT
+
+MANIFESTS = ROOT / "experiments/batch/kubernetes"
+Object = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the manifests' directory, with secrets."""
+    copy = tmp_path_factory.mktemp("manifests") / "kubernetes"
+    shutil.copytree(MANIFESTS, copy)
+    make = ROOT / "experiments/batch/make-secrets.sh"
+    subprocess.run(["sh", make, copy / "stores/secrets"], check=True, capture_output=True)
+    return copy
+
+
+def built(directory: Path) -> list[Object]:
+    """The objects that ``kubectl apply --kustomize DIRECTORY`` would send."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not on this machine")
+    done = subprocess.run(["kubectl", "kustomize", directory], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def objects(manifests: Path) -> list[Object]:
+    """Every object of the stores and of the sweep."""
+    return built(manifests / "stores") + built(manifests / "sweep")
+
+
+def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
+    """Each workload's name and pod specification."""
+    for found in objects:
+        if "template" in found.get("spec", {}):
+            yield found["metadata"]["name"], found["spec"]["template"]["spec"]
+
+
+def containers(objects: list[Object]) -> Iterator[tuple[str, Object]]:
+    """Each container, and its pod's name."""
+    for name, pod in pods(objects):
+        for container in pod.get("initContainers", []) + pod["containers"]:
+            yield name, container
+
+
+def named(objects: list[Object], kind: str, name: str) -> Object:
+    """The object of that kind and name."""
+    return next(found for found in objects if (found["kind"], found["metadata"]["name"]) == (kind, name))
+
+
+def test_manifests_fit_the_schemas(objects: list[Object]) -> None:
+    """Every object is valid for Kubernetes, and holds no key that its schema does not know."""
+    validate = pytest.importorskip("kubernetes_validate")
+    for found in objects:
+        validate.validate(found, validate.latest_version(), strict=True)
+
+
+def test_manifests_run_without_privileges(objects: list[Object]) -> None:
+    """The restricted pod security standard, and a read-only root filesystem beside it."""
+    for name, pod in pods(objects):
+        context = pod["securityContext"]
+        assert context["runAsNonRoot"], name
+        assert context["runAsUser"] > 0, name
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert pod["automountServiceAccountToken"] is False, name
+    for name, container in containers(objects):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }, name
+
+
+def test_manifests_ask_for_what_they_need(objects: list[Object]) -> None:
+    """Each container says its share of a core and its memory, and has no share that throttles it."""
+    for name, container in containers(objects):
+        assert {"cpu", "memory"} <= container["resources"]["requests"].keys(), name
+        assert container["resources"]["limits"].keys() == {"memory"}, name
+
+
+def test_manifests_names_meet(objects: list[Object]) -> None:
+    """Every volume, ConfigMap, Secret and claim that a pod names is there."""
+    there = {(found["kind"], found["metadata"]["name"]) for found in objects}
+    claims = {"data"}  # the StatefulSet's own template
+    for name, pod in pods(objects):
+        volumes = {volume["name"] for volume in pod["volumes"]}
+        for volume in pod["volumes"]:
+            if "configMap" in volume:
+                assert ("ConfigMap", volume["configMap"]["name"]) in there, name
+            if "secret" in volume:
+                assert ("Secret", volume["secret"]["secretName"]) in there, name
+            if "persistentVolumeClaim" in volume:
+                assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in there, name
+        for container in pod.get("initContainers", []) + pod["containers"]:
+            assert {mount["name"] for mount in container["volumeMounts"]} <= volumes | claims, name
+
+
+def test_manifests_hold_no_password(objects: list[Object]) -> None:
+    """No command, argument or environment holds a password: they are in the Secrets' files alone."""
+    for name, container in containers(objects):
+        words = [*container.get("command", []), *container.get("args", [])]
+        words += [entry["value"] for entry in container.get("env", [])]
+        for word in words:
+            assert "@" not in word.partition("://")[2], (name, word)
+            assert "password=" not in word, (name, word)
+
+
+def test_worker_job_bears_disruption(objects: list[Object]) -> None:
+    """An indexed Job whose pods may be evicted freely, retried each on its own, and which a wrong file ends at once."""
+    job = named(objects, "Job", "worker")["spec"]
+    assert job["completionMode"] == "Indexed"
+    assert job["backoffLimitPerIndex"] > 0
+    rules = job["podFailurePolicy"]["rules"]
+    assert {"type": "DisruptionTarget", "status": "True"} in rules[0]["onPodConditions"]
+    assert {rule["onExitCodes"]["values"][0]: rule["action"] for rule in rules[1:]} == {143: "Ignore", 2: "FailJob"}
+    pod = job["template"]["spec"]
+    assert pod["restartPolicy"] == "Never"
+    assert pod["terminationGracePeriodSeconds"] >= 30
+
+
+def test_sweep_file_in_the_config_map_is_valid(objects: list[Object]) -> None:
+    """The ConfigMap's sweep file is one that nnexp takes."""
+    config = pytest.importorskip("nnexp.config")
+    text = named(objects, "ConfigMap", "sweep")["data"]["sweep.toml"]
+    assert config.parse(text, "sweep.toml").name == "xnor-batch"
+
+
+def test_manifests_and_compose_agree(objects: list[Object]) -> None:
+    """Both run the same images, and the same MLflow server but for the names it answers to."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    assert {container["image"] for _, container in containers(objects)} == {"nnexp:0.1.0", "postgres:17"}
+    assert services["postgres"]["image"] == "postgres:17"
+    server = named(objects, "Deployment", "mlflow")["spec"]["template"]["spec"]["containers"][0]
+
+    def options(words: list[str]) -> set[str]:
+        return {word for word in words if not word.startswith("--allowed-hosts")}
+
+    assert options(server["args"]) == options(services["mlflow"]["command"])
