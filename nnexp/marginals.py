@@ -45,8 +45,8 @@ def bootstrap_mean(
     standard error (Efron and Tibshirani 1993, section 12.5, the bootstrap-t interval). Rates of recovery are skewed,
     many settings having none; there this covers more than the plain percentiles do. It can run far out where few
     settings recover, so it ends at the latest where Wilson's interval would if each setting's rate were 0 or 1: no
-    rates between 0 and 1 vary more than those. A rate's standard error is computed with two successes and two failures added,
-    so that a rate of 0 has one too.
+    rates between 0 and 1 vary more than those. A rate's standard error is computed with two successes and two failures
+    added, so that a rate of 0 has one too.
 
     Args:
         rates: (S,) each setting's rate.
@@ -73,7 +73,7 @@ def bootstrap_mean(
     students = np.empty(resamples)
     step = max(1, 2_000_000 // count)
     for start in range(0, resamples, step):
-        weights = rng.multinomial(count, np.full(count, 1 / count), size=min(step, resamples - start)) / count
+        weights = _drawn(rng, min(step, resamples - start), count)
         means, errors = sample.mean_and_error(weights)
         noise = ((weights @ shared) * rng.standard_normal((len(weights), shared.shape[1]))).sum(axis=1)
         students[start : start + len(weights)] = (means + noise - mean) / errors
@@ -83,6 +83,12 @@ def bootstrap_mean(
     low = max(float(mean[0] - lower * error[0]), float(widest[0]))
     high = min(float(mean[0] - upper * error[0]), float(widest[1]))
     return low, high
+
+
+def _drawn(rng: np.random.Generator, draws: int, count: int) -> Floats:
+    """(B, S) how often each setting is in each draw of S, divided by S."""
+    places = rng.integers(0, count, (draws, count)) + count * np.arange(draws)[:, None]
+    return np.bincount(places.ravel(), minlength=draws * count).reshape(draws, count) / count
 
 
 @dataclass(frozen=True, eq=False)

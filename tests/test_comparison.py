@@ -56,7 +56,7 @@ def grid(task: str, rates: dict[tuple[int, float], float]) -> list:  # type: ign
 
 
 def test_sweeps_are_matched_by_what_they_vary() -> None:
-    """Settings are matched by hidden size and learning rate though the tasks differ; what one sweep lacks is left out."""
+    """Settings are matched by hidden size and learning rate though the tasks differ; what one lacks is left out."""
     left = summarize_records("a", grid("xnor", {(2, 0.1): 0.5, (2, 1.0): 0.25, (4, 1.0): 0.75}))
     right = summarize_records("b", grid("xor", {(2, 0.1): 0.25, (4, 1.0): 0.75}))
     comparison = compare_sweeps(left, right)

@@ -106,7 +106,7 @@ def test_the_interval_is_the_same_each_time_and_in_chunks() -> None:
 def test_equal_settings_seldom_name_a_factor(*, shared: bool) -> None:
     """Where all settings are equal the answer says that a factor matters in at most one sweep of ten."""
     rng = np.random.default_rng(5)
-    repeats, named = 40, 0
+    repeats, named = 20, 0
     for seed in range(repeats):
         records, _ = sweep(48, lambda _: 0.3, seed=seed)
         keys = [(r.params["hidden_size"], r.params["init"]) for r in records]

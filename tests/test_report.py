@@ -159,9 +159,11 @@ def test_the_twin_says_the_same(page: Report, tmp_path: Path) -> None:
     answer = re.findall(r"<p>(.*?)</p>", page.html)[0]
     assert answer in page.markdown
     page.write(tmp_path)
+    page.write(tmp_path, "xnor-report")
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", page.markdown)
+    elsewhere = re.findall(r"!\[.*?\]\((.*?)\)", (tmp_path / "xnor-report.md").read_text())
     assert len(pictures) == page.html.count("<figure")
-    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in [*pictures, *elsewhere])
     assert (tmp_path / "report.html").read_text() == page.html
 
 
