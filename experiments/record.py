@@ -133,7 +133,7 @@ def record(name: str, overrides: Sequence[str] = (), out: Any = sys.stderr) -> d
             lines.append({**change, **point, **row(found)})
             points.append({**change, **point})
             kept.append({grade: found[grade] for grade in RATES if grade in found})
-            print(f"\r{name}: {len(lines)} cells", end="", file=out, flush=True)
+            print(f"{name}: {len(lines)} cells", end="\r", file=out, flush=True)
     print(file=out)
     tables = {f"{name}.csv": as_csv(lines)}
     if len(sweep.searched) > 1 and not VARIANTS[name][0]:

@@ -58,7 +58,7 @@ def sentences(summary: Summary) -> tuple[str, ...]:
         return (f"Every network of every setting diverged ({len(diverged)} settings): try lower learning rates.",)
     parts = [_headline(summary, summary.best)]
     if summary.best.figure.successes:
-        parts += [_sureness(summary, summary.best), _effects(summary)]
+        parts += [_sureness(summary, summary.best), _spread(summary), _effects(summary)]
     parts.append(_families(summary))
     return tuple(part for part in parts if part)
 
@@ -72,11 +72,7 @@ def _headline(summary: Summary, best: Best) -> str:
     if len(ranked) == 1:
         return f"One setting was tried: {best.setting}. It {goal} in {figure(best.figure)}."
     place = "First in the ranking" if best.retest is None else "Best"
-    some, tenth, half = (int((ranked[summary.measure] >= least).sum()) for least in (1e-9, 0.1, 0.5))
-    return (
-        f"{place}: trial {best.trial} ({best.setting}) {goal} in {figure(best.figure)}. Of {len(ranked):,} settings "
-        f"{some:,} did so at all, {tenth:,} in at least a tenth of their networks and {half:,} in at least half."
-    )
+    return f"{place}: trial {best.trial} ({best.setting}) {goal} in {figure(best.figure)}."
 
 
 def _sureness(summary: Summary, best: Best) -> str:
@@ -98,6 +94,17 @@ def _sureness(summary: Summary, best: Best) -> str:
         overlap = int((ranked[f"{summary.measure}_high"].iloc[1:] >= best.figure.low).sum())
         parts.append(f"{overlap:,} of the {len(ranked) - 1:,} others have intervals that reach into its own.")
     return " ".join(parts)
+
+
+def _spread(summary: Summary) -> str:
+    """How many settings reach the goal often, and how many at all."""
+    if len(summary.ranked) == 1:
+        return ""
+    some, tenth, half = (int((summary.ranked[summary.measure] >= least).sum()) for least in (1e-9, 0.1, 0.5))
+    return (
+        f"Of {len(summary.ranked):,} settings {some:,} did so at all, {tenth:,} in at least a tenth of their networks "
+        f"and {half:,} in at least half."
+    )
 
 
 def _effects(summary: Summary) -> str:

@@ -5,6 +5,7 @@ Any worker that sees the budget met may do it; one does, and doing it again chan
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,7 +19,6 @@ from nnexp import batches, execution, rendering, results
 from nnexp.evidence import failure_evidence, spool_evidence
 from nnexp.spool import Entry, Spool
 from nnexp.study import FinishedState, SweepStudy, TrialRecord, Worker
-from nnexp.summary import Summary
 from nnexp.tracking import Tracking
 from nnexp.tracking_records import SweepRun
 from nnexp.writer import Writer
@@ -30,6 +30,11 @@ RETEST_NETWORKS = 1000
 #: Study attributes: who writes the conclusion of a budget, and the budget whose conclusion is written.
 WRITER, WRITTEN = "conclusion_writer", "concluded"
 TICK = 0.5
+
+
+def is_concluded(study: SweepStudy) -> bool:
+    """Whether the conclusion of the present budget is written."""
+    return bool(study.get(WRITTEN) == study.sweep.trials)
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Conclusion:
     def write(self) -> None:
         """Concludes the sweep, or waits for the worker that does."""
         budget = self.study.sweep.trials
-        while self.study.get(WRITTEN) != budget:
+        while not is_concluded(self.study):
             if not self._elected(budget):
                 time.sleep(TICK)
                 continue
@@ -65,7 +70,7 @@ class Conclusion:
                 self._retest(pool)
             finally:
                 execution.abandon(pool)
-            self._publish(results.summary_of(self.tracking, self.study.name))
+            self._publish()
             self.study.set(WRITTEN, budget)
 
     def _elected(self, budget: int) -> bool:
@@ -119,7 +124,7 @@ class Conclusion:
 
     def _retest(self, pool: Executor) -> None:
         """Trains the winner on fresh networks: the best of many settings looks better than it is."""
-        summary = results.summary_of(self.tracking, self.study.name)
+        summary = results.SweepResults(self.tracking, self.study.name).summary()
         if summary.best is None or summary.best.retest is not None:
             return
         winner = next(t for t in self.study.trials() if t.number == summary.best.trial)
@@ -131,10 +136,14 @@ class Conclusion:
             summary.best.run_id, 0, {"retest_networks": float(count), "retest_rate": float(hits.mean())}
         )
 
-    def _publish(self, summary: Summary) -> None:
+    def _publish(self) -> None:
         """Gives the parent run its tables, its description and its end, and marks the best child."""
+        self.tracking.log_text(self.run.run_id, json.dumps(self.study.importances(), indent=2), results.IMPORTANCE)
+        read = results.SweepResults(self.tracking, self.study.name)
+        summary = read.summary()
         with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
             files = Path(directory)
+            read.report().write(files)
             for ending in ("txt", "md", "csv", "json", "parquet"):
                 rendering.write(summary, files / f"summary.{ending}")
             note = " ".join(summary.answer)

@@ -186,7 +186,7 @@ def metrics(task: tasks.Task) -> tuple[str, ...]:
     Raises:
         UsageError: the task's own reference does not solve it.
     """
-    known = (*REFERENCE_METRICS, *COMMON_METRICS) if has_reference(task) else COMMON_METRICS
+    known: tuple[str, ...] = (*REFERENCE_METRICS, *COMMON_METRICS) if has_reference(task) else COMMON_METRICS
     if mirror(task) is None:
         known = tuple(name for name in known if name != "mirror_rate")
     return tuple("xnor_accuracy" if name == "accuracy" and task.spec == "xnor" else name for name in known)

@@ -1,8 +1,8 @@
 """What all pictures share: a style that is legible on screen and in print, and their export as SVG or PNG (floor 3).
 
 Pictures are made by Matplotlib's objects alone, without its global state, so that they can be drawn in any thread.
-Colours are told apart by readers with any colour vision: cividis for amounts, Okabe and Ito's for kinds, and kinds are also
-hatched or dashed.
+Colours are told apart by readers with any colour vision: cividis for amounts, Okabe and Ito's for kinds, and kinds are
+also hatched or dashed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
@@ -31,11 +32,11 @@ BLUE, ORANGE, GREEN, SKY, VERMILION, PURPLE, YELLOW = (
 )
 GREY = "#8a8a8a"
 KINDS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
-DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1)))
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1)))
 AMOUNTS = "cividis"
 WIDTH = 11.6
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "axes.edgecolor": "#555555",
     "axes.grid": False,
     "axes.labelsize": 10,
@@ -59,17 +60,22 @@ STYLE: dict[str, Any] = {
 }
 
 
+def styled() -> AbstractContextManager[None]:
+    """Draw under this: everything made inside looks as `STYLE` says."""
+    return mpl.rc_context(STYLE)
+
+
 def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty picture of ``width`` by ``height`` inches; draw on it under `STYLE`."""
+    """An empty picture of ``width`` by ``height`` inches; draw on it under `styled`."""
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
 
 
 def svg(figure: Figure, prefix: str) -> str:
-    """A picture as an SVG element to stand inside a page; ``prefix`` keeps its identifiers apart from other pictures'."""
+    """A picture as an SVG element to stand inside a page; ``prefix`` keeps its identifiers apart from the others'."""
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE):
+    with styled():
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
@@ -89,7 +95,7 @@ def _opening(match: re.Match[str]) -> str:
 def png(figure: Figure, dpi: int = 110) -> bytes:
     """A picture as a PNG file's content."""
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
+    with styled():
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
@@ -126,9 +132,7 @@ def heat_cells(
     )
     for row, column in zip(*np.nonzero(~np.isnan(values)), strict=True):
         shade = "white" if values[row, column] < 0.55 * top else "black"
-        axes.text(
-            column + 0.5, row + 0.5, texts[row][column], ha="center", va="center", color=shade, fontsize=fontsize
-        )
+        axes.text(column + 0.5, row + 0.5, texts[row][column], ha="center", va="center", color=shade, fontsize=fontsize)
     axes.set_xlim(0, values.shape[1])
     axes.set_ylim(0, values.shape[0])
     axes.tick_params(length=0)

@@ -42,7 +42,7 @@ def spool_evidence(
         note=note(settings, finals, len(result.index)),
         started_ms=int(began * 1000),
         ended_ms=int(ended * 1000),
-        metrics=(*measures.curves(result), *((key, settings.epochs, value) for key, value in finals.items())),
+        metrics=(*measures.curves(result, grades), *((key, settings.epochs, value) for key, value in finals.items())),
     )
     return spool.write(
         evidence,

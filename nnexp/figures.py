@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.cm import ScalarMappable
@@ -15,7 +14,19 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from nnexp import answer, frames
-from nnexp.drawing import AMOUNTS, BLUE, GREEN, GREY, KINDS, ORANGE, PURPLE, STYLE, heat_cells, new_figure, percent_axis
+from nnexp.drawing import (
+    AMOUNTS,
+    BLUE,
+    GREEN,
+    GREY,
+    KINDS,
+    ORANGE,
+    PURPLE,
+    heat_cells,
+    new_figure,
+    percent_axis,
+    styled,
+)
 
 _SHADES = {
     "hand-designed": (BLUE, ""),
@@ -34,7 +45,7 @@ class Cuts:
     """A factor cut into cells for a heat map: single values, or ranges on the sweep-independent powers of ten."""
 
     def __init__(self, values: pd.Series, factor: str, *, cells: int) -> None:
-        """Cuts ``values`` of ``factor`` into about ``cells`` cells at most (a logarithmic factor into whole decades at least)."""
+        """Cuts ``values`` of ``factor`` into ``cells`` cells at most; a logarithmic one into whole decades at least."""
         self.factor = factor
         distinct = sorted(values.unique())
         if len(distinct) <= max(cells, 1) or isinstance(distinct[0], str):
@@ -61,12 +72,13 @@ class Cuts:
     def __len__(self) -> int:
         return len(self.names)
 
-    def label(self, axis: Any, *, show: bool) -> None:
-        """Writes the cells' names, or the ranges' ends between the cells, along an axis."""
+    def label(self, axis: Any, *, show: bool, last: bool = True) -> None:
+        """Writes the cells' names, or the ranges' ends between the cells (the last if asked for), along an axis."""
         if not show:
             axis.set_ticks([])
         elif self.edges is not None:
-            axis.set_ticks(range(len(self.edges)), self.edges)
+            count = len(self.edges) - (not last)
+            axis.set_ticks(range(count), self.edges[:count])
         else:
             axis.set_ticks(np.arange(len(self.names)) + 0.5, self.names)
 
@@ -95,8 +107,8 @@ def _texts(values: NDArray[np.float64], count: NDArray[np.int64], *, rates: bool
 def phase_diagram(frame: pd.DataFrame, rate: str) -> Figure:
     """Mean rate over learning rate and initial scale, a panel for each hidden size and initializer.
 
-    Where the sweep holds the learning rate or the initial scale fixed, hidden size takes its axis. Each cell says how many
-    settings it holds; where no cell of the picture holds two, it says the rate in percent instead.
+    Where the sweep holds the learning rate or the initial scale fixed, hidden size takes its axis. Each cell says how
+    many settings it holds; where no cell of the picture holds two, it says the rate in percent instead.
 
     Args:
         frame: finished trials.
@@ -130,7 +142,7 @@ def _draw_phases(
 ) -> Figure:
     (row, column), (y, x) = panels, cuts
     columns = len(column) if column is not None else 1
-    with mpl.rc_context(STYLE):
+    with styled():
         height = min(max(0.3 * len(y), 0.95), 2.6)
         figure = new_figure((height + 0.14) * len(row) + 1.1)
         whole = figure.get_figheight()
@@ -144,8 +156,8 @@ def _draw_phases(
             axes = grid[r, c]
             texts = _texts(cell_values, count, rates=single)
             heat_cells(axes, cell_values, texts, top=top, fontsize=7.5 if len(x) * columns > 40 else 8.5)
-            x.label(axes.xaxis, show=r == len(row) - 1)
-            y.label(axes.yaxis, show=c == 0)
+            x.label(axes.xaxis, show=r == len(row) - 1, last=c == columns - 1)
+            y.label(axes.yaxis, show=c == 0, last=r == 0)
             axes.tick_params(axis="x", rotation=45 if len(x) * columns > 20 else 0, labelsize=7.5)
             axes.tick_params(axis="y", labelsize=7.5)
             if r == 0 and column is not None:
@@ -155,7 +167,7 @@ def _draw_phases(
         figure.supxlabel(answer.label(x.factor), fontsize=10, x=0.115 + 0.395 * share, y=0.06 / whole)
         scale = figure.add_axes((0.135 + 0.79 * share, 0.62 / whole, 0.012, min(0.6, 2.2 / whole)))
         bar = figure.colorbar(ScalarMappable(Normalize(0, top), AMOUNTS), cax=scale)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         percent_axis(scale)
         scale.set_ylabel(f"mean {answer.label(rate)}" + ("; cells: percent" if single else "; cells: settings"))
     return figure
@@ -164,7 +176,7 @@ def _draw_phases(
 def marginal_points(marginals: pd.DataFrame, measure: str, factors: tuple[str, ...]) -> Figure:
     """Mean rate at each level of each factor with its bootstrap interval; the best single setting as a cross."""
     shown = [factor for factor in factors if (marginals["factor"] == factor).sum() > 1] or list(factors[:1])
-    with mpl.rc_context(STYLE):
+    with styled():
         figure = new_figure(3.1)
         grid = figure.subplots(
             1, len(shown), sharey=True, squeeze=False,
@@ -192,21 +204,24 @@ def marginal_points(marginals: pd.DataFrame, measure: str, factors: tuple[str, .
 def family_bars(shares: pd.DataFrame) -> Figure:
     """Which solutions are found at each hidden size, as stacked bars with their shares."""
     kinds = [column for column in shares if column not in ("hidden_size", "settings", "networks")]
-    with mpl.rc_context(STYLE):
-        figure = new_figure(0.36 * len(shares) + 1.35)
+    with styled():
+        figure = new_figure(0.36 * len(shares) + 1.3)
         whole = figure.get_figheight()
-        axes = figure.subplots(gridspec_kw={"left": 0.1, "right": 0.985, "top": 1 - 0.42 / whole, "bottom": 0.55 / whole})
+        box = {"left": 0.1, "right": 0.985, "top": 1 - 0.42 / whole, "bottom": 0.55 / whole}
+        axes = figure.subplots(gridspec_kw=box)
         at, left = np.arange(len(shares)), np.zeros(len(shares))
         for kind in kinds:
             values = shares[kind].to_numpy(dtype=np.float64)
             color, hatch = _SHADES[str(kind)]
             name = _FAMILY_LABEL.get(str(kind), str(kind))
-            axes.barh(at, values, left=left, height=0.8, color=color, hatch=hatch, edgecolor="white", lw=0.5, label=name)
+            axes.barh(
+                at, values, left=left, height=0.8, color=color, hatch=hatch, edgecolor="white", lw=0.5, label=name
+            )
             for i, value in enumerate(values):
                 if value >= 0.045:
-                    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85}
+                    plate = {"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85}
                     text = answer.percent(float(value))
-                    axes.text(left[i] + value / 2, i, text, ha="center", va="center", fontsize=8.5, bbox=box)
+                    axes.text(left[i] + value / 2, i, text, ha="center", va="center", fontsize=8.5, bbox=plate)
             left += values
         axes.set_yticks(at, [f"{size}" for size in shares["hidden_size"]])
         axes.invert_yaxis()
@@ -221,7 +236,8 @@ def family_bars(shares: pd.DataFrame) -> Figure:
 def importance_bars(importance: Mapping[str, Mapping[str, float]]) -> Figure:
     """How much of the variation between settings each factor explains, a panel a measure or evaluator."""
     factors = list(dict.fromkeys(factor for shares in importance.values() for factor in shares))
-    with mpl.rc_context(STYLE):
+    reach = max([value for shares in importance.values() for value in shares.values() if np.isfinite(value)], default=1)
+    with styled():
         figure = new_figure(0.3 * len(factors) + 1.05)
         whole = figure.get_figheight()
         grid = figure.subplots(
@@ -233,7 +249,7 @@ def importance_bars(importance: Mapping[str, Mapping[str, float]]) -> Figure:
             bars = axes.barh(range(len(factors)), values, color=color, height=0.7)
             axes.bar_label(bars, [f"{v:.2f}" if np.isfinite(v) else "–" for v in values], padding=3, fontsize=8.5)
             axes.set_title(answer.label(measure))
-            axes.set_xlim(0, max(1.12 * float(np.nanmax(values, initial=0.0)), 0.1))
+            axes.set_xlim(0, 1.12 * reach)
             axes.set_xlabel("importance (share)")
         grid[0][0].set_yticks(range(len(factors)), [answer.label(factor) for factor in factors])
         grid[0][0].invert_yaxis()
@@ -241,7 +257,7 @@ def importance_bars(importance: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def interaction_maps(frame: pd.DataFrame, rate: str, factors: tuple[str, ...]) -> Figure | None:
-    """Mean rate for each pair of factors, with the number of settings in each cell; None for fewer than two factors."""
+    """Mean rate for each pair of factors, with each cell's number of settings; None for fewer than two factors."""
     varied = [factor for factor in factors if frames.is_varied(frame[factor])][:4]
     pairs = list(itertools.combinations(varied, 2))
     if not pairs:
@@ -252,13 +268,13 @@ def interaction_maps(frame: pd.DataFrame, rate: str, factors: tuple[str, ...]) -
     top = _top(max(float(np.nanmax(values, initial=0.0)) for values, _ in maps))
     columns = min(3, len(pairs))
     rows = -(-len(pairs) // columns)
-    with mpl.rc_context(STYLE):
-        figure = new_figure(2.95 * rows + 0.1)
+    with styled():
+        figure = new_figure(2.95 * rows + 0.4)
         whole = figure.get_figheight()
         grid = figure.subplots(
             rows, columns, squeeze=False,
-            gridspec_kw={"left": 0.1, "right": 0.9, "top": 1 - 0.15 / whole, "bottom": 0.75 / whole, "wspace": 0.42,
-                         "hspace": 0.42},
+            gridspec_kw={"left": 0.115, "right": 0.905, "top": 1 - 0.1 / whole, "bottom": 1.05 / whole, "wspace": 0.62,
+                         "hspace": 0.45},
         )  # fmt: skip
         for axes in grid.flat[len(pairs) :]:
             axes.set_visible(False)
@@ -266,12 +282,12 @@ def interaction_maps(frame: pd.DataFrame, rate: str, factors: tuple[str, ...]) -
             heat_cells(axes, values, _texts(values, count, rates=False), top=top, fontsize=8)
             cuts[a].label(axes.xaxis, show=True)
             cuts[b].label(axes.yaxis, show=True)
-            axes.tick_params(axis="x", rotation=40 if len(cuts[a]) > 4 else 0)
+            axes.tick_params(axis="x", rotation=0 if a == "hidden_size" or len(cuts[a]) <= 3 else 40)
             axes.set_xlabel(answer.label(a))
             axes.set_ylabel(answer.label(b))
-        scale = figure.add_axes((0.925, 0.75 / whole, 0.012, min(0.7, 2.0 / whole)))
+        scale = figure.add_axes((0.93, 1.05 / whole, 0.012, min(0.7, 2.0 / whole)))
         bar = figure.colorbar(ScalarMappable(Normalize(0, top), AMOUNTS), cax=scale)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         percent_axis(scale)
         scale.set_ylabel(f"mean {answer.label(rate)}; cells: settings")
     return figure

@@ -3,16 +3,17 @@
 Axes: m samples (M), k inputs and the bias (K = N + 1), h hidden units (H), r replicas, the networks of a tile.
 
 Replicas come last, so that each layer is one matrix product of K or M rows with H*r columns, and every other pass runs
-along contiguous memory. The passes, with s = ±1 the sign of each target and p the probability of the right answer:
+along contiguous memory, in place where it can. The passes, with s = ±1 the sign of each target and p the probability of
+the right answer:
 
-    A = tanh(X^T W1)                    the bias is the last row of W1, its input is 1
-    Z = -s log2(e) (sum_h A W2 + b2)    one pass of einsum
-    E = 2^Z    V = 1 + E = 1/p    D = lr/M (1-p) = lr/M E/V       no cancellation when p is near 1
-    Q = D∘A    dW2 = s Q                serves the output layer, and then, squared in place,
-    Q = Q∘A    dW1 = W2∘(sX D - sX Q)   the hidden one: D(1-A²) is subtracted after the sum over samples
+    A = tanh(X^T W1)                        the bias is the last row of W1, its input is 1
+    Z = -s log2(e) (sum_h W2 A + b2)
+    E = 2^Z    V = 1 + E = 1/p              a network is correct where Z < 0 at every sample
+    D = s lr/M (1-p) = s lr/M E/V           minus the step's residual; no cancellation when p is near 1
+    dW2 = sum_m D A    db2 = sum_m D
+    A = (1 - A²) D     dW1 = W2 (X A)       W2 multiplies after the sum over samples
 
-Targets' signs sit in the constant matrices, learning rates in D, and W2 multiplies after the sum over samples.
-Sigmoid hidden units are ½+½tanh(z/2) with the weights' halves kept in the tile: scaling by powers of two is exact.
+Sigmoid hidden units are ½+½tanh(z/2), with the halves of W2 kept in the tile: scaling by powers of two is exact.
 
 **The same bits in any company.** A lane's arithmetic never meets another lane's. Widths are multiples of `LANES`, so
 that no lane falls into the tail of a vector loop, and for one shape all widths take the same path through BLAS
@@ -45,6 +46,8 @@ SOLVED = math.exp(1.2)
 """Mean cross-entropy < 1.2/M is a product of 1/p below this."""
 
 _CACHE = {"float64": 32768, "float32": 65536}
+_CAP = {"float64": 1000.0, "float32": 120.0}
+"""2^Z stays finite; beyond it 1-p is 1 to the last bit anyway."""
 _SMALL_PRODUCT = 1_000_000
 
 
@@ -106,9 +109,10 @@ class Tile:
 
     Attributes:
         width: lanes in use or free, a multiple of `LANES`.
-        W1: (K, H, width), the bias last. W2: (H, width), halved for sigmoid units. b2: (width,).
-        velocities: the same three, or an empty tuple without momentum.
-        rate: (width,) learning rate over M, zero for a lane that stands still. momentum: (width,).
+        weights: (K*H + H + 1, width), one block of memory, of which these are views:
+            W1 (K, H, width), the bias last; W2 (H, width), halved for sigmoid units; b2 (width,).
+        velocity: the same block, used with momentum only.
+        rate: (M, width) s lr/M, zero for a lane that stands still. momentum: (width,).
         frozen: (width,) bool, lanes that met their stop in `run` and have stood still since.
         Z: (M, width) -s log2(e) times the logits of the last epoch's forward pass.
         worst: (steps, width) the largest of Z over the samples, below 0 where the network is correct.
@@ -116,57 +120,42 @@ class Tile:
     """
 
     def __init__(self, problem: Problem, width: int, steps: int) -> None:
-        self.problem = problem
-        self.n_samples = problem.n_samples
-        self.sigmoid = problem.activation == "sigmoid"
+        self.problem, self.sigmoid = problem, problem.activation == "sigmoid"
+        M, K, H = problem.n_samples, problem.n_inputs + 1, problem.hidden_size
         dtype = problem.dtype
-        sign = np.where(problem.Y > 0.5, 1.0, -1.0)
-        X = np.vstack([problem.X, np.ones(self.n_samples)])
+        X = np.vstack([problem.X, np.ones(M)])
+        self.signs = np.where(problem.Y > 0.5, 1.0, -1.0).astype(dtype)[:, None]
         self._inputs = np.ascontiguousarray(X.T * (0.5 if self.sigmoid else 1.0), dtype)
-        self._signed_inputs = np.ascontiguousarray(X * sign * (2.0 if self.sigmoid else 1.0), dtype)
-        self._signs = np.ascontiguousarray(sign[None], dtype)
-        self._to_margin = np.ascontiguousarray((-math.log2(math.e) * sign)[:, None], dtype)
-        self._cap = np.asarray(1000.0 if dtype == "float64" else 120.0, dtype)
-        self._rows = self._shapes(steps)
-        self._lasting = ["W1", "W2", "b2", "rate", "momentum", "threshold"]
-        if problem.has_momentum:
-            self._lasting += ["vW1", "vW2", "vb2"]
+        self._back = np.ascontiguousarray(X * (2.0 if self.sigmoid else 1.0), dtype)
+        self._to_margin = (-math.log2(math.e) * self.signs).astype(dtype)
+        block = (K * H + H + 1,)
+        self._shapes: dict[str, tuple[int, ...]] = {"weights": block, "change": block, "velocity": block, "A": (M, H)}
+        self._shapes |= {"Z": (M,), "E": (M,), "V": (M,), "rate": (M,), "worst": (steps,), "product": (steps,)}
+        self._shapes |= {"momentum": (), "threshold": (), "cap": (), "spare": ()}
+        self._lasting = ["weights", "rate", "momentum", "threshold", *(["velocity"] if problem.has_momentum else [])]
         place = [0]
-        self._memory = {name: _aligned(math.prod(shape) * width, dtype, place) for name, shape in self._rows.items()}
+        self._memory = {name: _aligned(math.prod(shape) * width, dtype, place) for name, shape in self._shapes.items()}
+        self._memory["cap"][:] = _CAP[dtype]
         self._view(width)
         self.clear(slice(None))
-
-    def _shapes(self, steps: int) -> dict[str, tuple[int, ...]]:
-        """The shape of each array but for its last axis, the lanes."""
-        M, K, H = self.n_samples, self.problem.n_inputs + 1, self.problem.hidden_size
-        shapes: list[tuple[str, tuple[int, ...]]] = [
-            ("A Q", (M, H)),
-            ("W1 dW1 vW1", (K, H)),
-            ("W2 dW2 vW2", (H,)),
-            ("Z E V", (M,)),
-            ("DX", (K,)),
-            ("b2 vb2 spare rate momentum threshold", ()),
-            ("worst product", (steps,)),
-        ]
-        return {name: shape for names, shape in shapes for name in names.split() if self._uses(name)}
-
-    def _uses(self, name: str) -> bool:
-        return self.problem.has_momentum or name not in ("vW1", "vW2", "vb2")
 
     def _view(self, width: int) -> None:
         self.width = width
         self.views = {
             name: self._memory[name][: math.prod(shape) * width].reshape(*shape, width)
-            for name, shape in self._rows.items()
+            for name, shape in self._shapes.items()
         }
-        self.W1, self.W2, self.b2, self.Z = (self.views[name] for name in ("W1", "W2", "b2", "Z"))
-        self.rate, self.momentum, self.threshold, self.worst, self.product = (
-            self.views[name] for name in ("rate", "momentum", "threshold", "worst", "product")
-        )
-        self.velocities = tuple(self.views[name] for name in self._lasting[6:])
+        self.weights, self.velocity, self.Z = (self.views[name] for name in ("weights", "velocity", "Z"))
+        self.rate, self.momentum, self.threshold = (self.views[name] for name in ("rate", "momentum", "threshold"))
+        self.worst, self.product = self.views["worst"], self.views["product"]
         self._hit_bytes = bytearray(width)
         self._hit = np.frombuffer(self._hit_bytes, bool)
         self.frozen = np.zeros(width, bool)
+
+    def _layers(self, block: Array) -> tuple[Array, Array, Array]:
+        """W1 (K, H, r), W2 (H, r) and b2 (r,) in a block like ``weights``; views, where the block is contiguous."""
+        K, H = self.problem.n_inputs + 1, self.problem.hidden_size
+        return block[: K * H].reshape(K, H, -1), block[K * H : -1], block[-1]
 
     def clear(self, lanes: slice | NDArray[np.intp]) -> None:
         """Make lanes free: all zero, and no stop."""
@@ -185,32 +174,33 @@ class Tile:
         self, lanes: NDArray[np.intp], weights: Weights, velocities: Weights | None, rate: Array, momentum: Array
     ) -> None:
         """Put networks into lanes; a learning rate of 0 makes a lane that is only looked at."""
-        self._put(lanes, weights, (self.W1, self.W2, self.b2))
+        self._put(lanes, weights, self.weights)
         if velocities is not None:
-            self._put(lanes, velocities, self.velocities)
-        self.rate[lanes] = rate / (self.n_samples * (4 if self.sigmoid else 1))
+            self._put(lanes, velocities, self.velocity)
+        per_sample = (rate / (self.problem.n_samples * (4 if self.sigmoid else 1))).astype(self.rate.dtype)
+        self.rate[:, lanes] = self.signs * per_sample
         self.momentum[lanes] = momentum
-        self.threshold[lanes] = {"none": -np.inf, "correct": 0, "solved": SOLVED, "confident": -CONFIDENT}[
-            self.problem.stop
-        ]
+        limits = {"none": -np.inf, "correct": 0, "solved": SOLVED, "confident": -CONFIDENT}
+        self.threshold[lanes] = limits[self.problem.stop]
         self.frozen[lanes] = False
 
     def unload(self, lanes: NDArray[np.intp]) -> tuple[Weights, Weights | None]:
         """The weights and velocities of the networks in ``lanes``."""
-        weights = self._take(lanes, (self.W1, self.W2, self.b2))
-        return weights, self._take(lanes, self.velocities) if self.velocities else None
+        weights = self._take(lanes, self.weights)
+        return weights, self._take(lanes, self.velocity) if self.problem.has_momentum else None
 
-    def _put(self, lanes: NDArray[np.intp], values: Weights, place: tuple[Array, ...]) -> None:
+    def _put(self, lanes: NDArray[np.intp], values: Weights, block: Array) -> None:
         W1, b1, W2, b2 = values
-        place[0][:-1, :, lanes] = W1.transpose(2, 1, 0)
-        place[0][-1][:, lanes] = b1.T
-        place[1][:, lanes] = W2.T * place[1].dtype.type(0.5 if self.sigmoid else 1.0)
-        place[2][lanes] = b2
+        in_W1, in_W2, in_b2 = self._layers(block)
+        in_W1[:-1, :, lanes] = W1.transpose(2, 1, 0)
+        in_W1[-1][:, lanes] = b1.T
+        in_W2[:, lanes] = W2.T * block.dtype.type(0.5 if self.sigmoid else 1.0)
+        in_b2[lanes] = b2
 
-    def _take(self, lanes: NDArray[np.intp], place: tuple[Array, ...]) -> Weights:
+    def _take(self, lanes: NDArray[np.intp], block: Array) -> Weights:
         """Adding zero makes -0 into 0: a lane that stood still has added zeros of either sign to its weights."""
-        W1, W2, b2 = (values[..., lanes] + 0 for values in place)
-        return W1[:-1].transpose(2, 1, 0), W1[-1].T, W2.T * W2.dtype.type(2.0 if self.sigmoid else 1.0), b2
+        W1, W2, b2 = self._layers(block[:, lanes] + 0)
+        return W1[:-1].transpose(2, 1, 0), W1[-1].T, W2.T * block.dtype.type(2.0 if self.sigmoid else 1.0), b2
 
     def run(self, steps: int, watches: Mapping[int, Callable[[], None]]) -> None:
         """Take ``steps`` updates; call ``watches[step]`` after that step's forward pass, before its update."""
@@ -230,9 +220,10 @@ class Tile:
         minimum, exp2, largest, product_of, total = (
             np.minimum, np.exp2, np.maximum.reduce, np.multiply.reduce, np.add.reduce,
         )  # fmt: skip
-        A, E, V, Z, W1, W2, b2, spare = (self.views[name] for name in ("A", "E", "V", "Z", "W1", "W2", "b2", "spare"))
+        A, E, V, Z, cap, spare = (self.views[name] for name in ("A", "E", "V", "Z", "cap", "spare"))
+        W1, W2, b2 = self._layers(self.weights)
         A_rows, W1_rows = A.reshape(len(A), -1), W1.reshape(len(W1), -1)
-        inputs, to_margin, cap, sigmoid = self._inputs, self._to_margin, self._cap, self.sigmoid
+        inputs, to_margin, sigmoid, one = self._inputs, self._to_margin, self.sigmoid, np.ones((), A.dtype)
         bias = spare if sigmoid else b2
 
         def forward(worst: Array, product: Array) -> None:
@@ -247,7 +238,7 @@ class Tile:
             largest(Z, axis=0, out=worst)
             minimum(Z, cap, out=E)  # so that E/V is 1 and not inf/inf
             exp2(E, out=E)
-            add(E, 1, out=V)
+            add(E, one, out=V)
             product_of(V, axis=0, out=product)
 
         return forward
@@ -255,55 +246,50 @@ class Tile:
     def _update(self) -> Callable[[], None]:
         """A function that takes one step of gradient descent from what the forward pass left in A, E and V."""
         matmul, add, multiply, divide, subtract = np.matmul, np.add, np.multiply, np.divide, np.subtract
-        A, Q, E, V, W1, W2, b2 = (self.views[name] for name in ("A", "Q", "E", "V", "W1", "W2", "b2"))
-        dW1, DX, dW2, spare, rate, momentum = (
-            self.views[name] for name in ("dW1", "DX", "dW2", "spare", "rate", "momentum")
-        )
-        Q_rows, dW1_rows, dW2_row = Q.reshape(len(Q), -1), dW1.reshape(len(dW1), -1), dW2.reshape(1, -1)
-        D, DX_rows, db2 = E[:, None], DX[:, None], DX[-1]
-        signed, signs, sigmoid, mse = self._signed_inputs, self._signs, self.sigmoid, self.problem.loss == "mse"
-        velocities = self.velocities
-        changes: tuple[Array, ...] = (dW1, dW2, db2)
+        einsum, total = np.einsum, np.add.reduce
+        names = ("A", "E", "V", "weights", "change", "velocity", "rate", "momentum")
+        A, E, V, weights, change, velocity, rate, momentum = (self.views[name] for name in names)
+        dW1, dW2, db2 = self._layers(change)
+        W2 = self._layers(weights)[1]
+        A_rows, dW1_rows, D, D_rows = A.reshape(len(A), -1), dW1.reshape(len(dW1), -1), E, E[:, None]
+        back, sigmoid, one = self._back, self.sigmoid, np.ones((), A.dtype)
+        mse, has_momentum = self.problem.loss == "mse", self.problem.has_momentum
 
         def update() -> None:
             divide(E, V, out=E)
             if mse:  # (a2-y) a2 (1-a2) is, but for the sign, (1-p)² p
                 multiply(E, E, out=E)
                 divide(E, V, out=E)
-            multiply(E, rate, out=E)
-            multiply(A, D, out=Q)
-            matmul(signs, Q_rows, out=dW2_row)
-            multiply(Q, A, out=Q)
-            matmul(signed, Q_rows, out=dW1_rows)
-            matmul(signed, E, out=DX)
-            subtract(DX_rows, dW1, out=dW1)
+            multiply(E, rate, out=D)
+            einsum("mhr,mr->hr", A, D, out=dW2)
+            total(D, axis=0, out=db2)
+            multiply(A, A, out=A)
+            subtract(one, A, out=A)
+            multiply(A, D_rows, out=A)
+            matmul(back, A_rows, out=dW1_rows)
             multiply(dW1, W2, out=dW1)
-            if sigmoid:  # D holds a quarter of the step, the signed inputs twice the inputs
-                multiply(db2, 0.5, out=spare)
-                add(dW2, spare, out=dW2)
-                multiply(db2, 2, out=db2)
-            steps = changes
-            if velocities:
-                for velocity, change in zip(velocities, changes, strict=True):
-                    multiply(velocity, momentum, out=velocity)
-                    add(velocity, change, out=velocity)
-                steps = velocities
-            add(W1, steps[0], out=W1)
-            add(W2, steps[1], out=W2)
-            add(b2, steps[2], out=b2)
+            if sigmoid:  # D holds a quarter of the step, `back` twice the inputs
+                add(dW2, db2, out=dW2)
+                multiply(db2, 4, out=db2)
+            if has_momentum:
+                multiply(velocity, momentum, out=velocity)
+                add(velocity, change, out=velocity)
+                add(weights, velocity, out=weights)
+            else:
+                add(weights, change, out=weights)
 
         return update
 
     def _freeze_those_that_stop(self, worst: Array, product: Array) -> None:
         """A lane that meets its stop learns no more: it leaves, later, with the weights of this very epoch."""
-        stop, hit = self.problem.stop, self._hit
-        if stop == "solved":
+        hit = self._hit
+        if self.problem.stop == "solved":
             np.less(product, self.threshold, out=hit)
             np.logical_and(hit, worst < 0, out=hit)
         else:
             np.less(worst, self.threshold, out=hit)
         if self._hit_bytes.find(1) >= 0:  # a scan of bytes takes less than any()
-            self.rate[hit] = 0
+            self.rate[:, hit] = 0
             self.momentum[hit] = 0
             self.threshold[hit] = -np.inf
             self.frozen |= hit
@@ -317,14 +303,12 @@ class Tile:
             each = 0.5 * wrong * wrong
         else:
             each = math.log(2) * np.maximum(Z, 0) + np.log1p(power)
-        return (each.sum(axis=0) / self.n_samples).astype(np.float64), (Z < 0).sum(axis=0) / self.n_samples
+        return (each.sum(axis=0) / len(Z)).astype(np.float64), (Z < 0).sum(axis=0) / len(Z)
 
     def finite(self) -> NDArray[np.bool_]:
         """Which lanes have finite weights and logits (width,)."""
-        good = np.isfinite(self.b2)
-        for values in (self.W1.reshape(-1, self.width), self.W2, self.Z):
-            good &= np.isfinite(values.max(axis=0)) & np.isfinite(values.min(axis=0))
-        return good
+        extremes = [reduce(values, axis=0) for values in (self.weights, self.Z) for reduce in (np.max, np.min)]
+        return np.isfinite(extremes).all(axis=0)
 
 
 @functools.lru_cache(maxsize=1)

@@ -103,8 +103,9 @@ class Parameters:
 
     def finite(self) -> NDArray[np.bool_]:
         """(R,) whether all of a network's weights are finite numbers."""
-        flat = (self.W1.reshape(len(self), -1), self.b1, self.W2, self.b2[:, None])
-        found: NDArray[np.bool_] = np.logical_and.reduce([np.isfinite(a).all(axis=1) for a in flat])
+        found = np.isfinite(self.b2)
+        for array in (self.W1, self.b1, self.W2):
+            found &= np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
         return found
 
 

@@ -89,8 +89,8 @@ def family_shares(population: Population, frame: pd.DataFrame) -> pd.DataFrame |
         frame: the finished trials.
 
     Returns:
-        A row a hidden size: ``hidden_size``, ``settings``, ``networks`` and a share for each of `FAMILIES`; None where no
-        table holds families.
+        A row a hidden size: ``hidden_size``, ``settings``, ``networks`` and a share for each of `FAMILIES`; None where
+        no table holds families.
     """
     sizes = frame.set_index("trial")["hidden_size"]
     rows = [{"hidden_size": sizes[trial], "settings": 1, **counts} for trial, counts in population.families.items()]

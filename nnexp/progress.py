@@ -27,9 +27,9 @@ class Progress:
     spool: int = 0
 
     @property
-    def words(self) -> str:
-        """All but the bar and the time, in words."""
-        parts = [f"{self.done}/{self.total} trials"]
+    def details(self) -> str:
+        """All but the count of trials, in words."""
+        parts = []
         if self.networks_per_second:
             parts.append(f"{self.networks_per_second:,.0f} networks/s")
         if self.best is not None:

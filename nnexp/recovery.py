@@ -115,8 +115,8 @@ def assess(
 def solved(parameters: Parameters, task: Task, activation: str, encoding: str = "binary") -> Bools:
     """(R,) the grade `solved` alone, several times faster than all of them."""
     X, Y = encode(task, encoding)
-    q = _calm(checked(parameters, task.n_inputs).astype(np.float64))
-    Z2 = forward(q, X, activation)[1]
+    p = checked(parameters, task.n_inputs).astype(np.float64)
+    Z2 = forward(_calm(p, p.finite()), X, activation)[1]
     return _solves(Z2, Y)[1]
 
 
@@ -154,7 +154,8 @@ def concatenate(parts: Sequence[Grades]) -> Grades:
 
 def _assess(p: Parameters, task: Task, activation: str, encoding: str, loss: str) -> Grades:
     X, Y = encode(task, encoding)
-    q = _calm(p)
+    finite = p.finite()
+    q = _calm(p, finite)
     A = hidden(q, X, activation)
     Z2 = logits(q, A)
     correct, solved, cross_entropy = _solves(Z2, Y)
@@ -185,18 +186,17 @@ def _assess(p: Parameters, task: Task, activation: str, encoding: str, loss: str
         reference_offset=np.repeat(design.offset[None], len(p), axis=0),
         reference_distance=distance,
         reference_cosine=distance_cosine,
-        plateau=_plateau(cross_entropy, solved, task) if loss == "cross_entropy" else None,
+        plateau=_plateau(np.where(finite, cross_entropy, np.inf), solved, task) if loss == "cross_entropy" else None,
     )
 
 
-def _calm(p: Parameters) -> Parameters:
+def _calm(p: Parameters, finite: Bools) -> Parameters:
     """The same networks with all weights 0 (wrong at every sample: z2 = 0) where one is not finite."""
-    dead = ~p.finite()
-    if not dead.any():
+    if finite.all():
         return p
     q = p.copy()
     for array in (q.W1, q.b1, q.W2, q.b2):
-        array[dead] = 0
+        array[~finite] = 0
     return q
 
 

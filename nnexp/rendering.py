@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,17 @@ def with_interval(frame: pd.DataFrame, rate: str) -> list[str]:
     return texts
 
 
-def ranked_table(summary: Summary, top: int | None = None) -> pd.DataFrame:
-    """The ranked settings as text cells: rank, trial, the factors, then the rates, the measure's with its interval."""
+def ranked_table(summary: Summary, top: int | None = None, columns_after: Sequence[str] = _SHORT) -> pd.DataFrame:
+    """The ranked settings as text cells: rank, trial, the factors, then the rates, the measure's with its interval.
+
+    Args:
+        summary: the sweep's.
+        top: how many settings, all by default.
+        columns_after: which columns follow the factors.
+    """
     frame = summary.ranked if top is None else summary.ranked.head(top)
     columns = {}
-    for column in ("rank", "trial", *summary.factors, *_SHORT):
+    for column in ("rank", "trial", *summary.factors, *columns_after):
         if frame[column].isna().all():
             continue
         if column in ("recovery_rate", "solved_rate"):

@@ -2,10 +2,97 @@
 
 from __future__ import annotations
 
-from nnexp import config
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnexp import artifacts, comparison, config, durable, gates
+from nnexp.errors import NotFoundError, UsageError
+from nnexp.population import Population, collect
+from nnexp.report import Report, build_report, settings_of
 from nnexp.stores import Stores
 from nnexp.summary import Summary, summarize_records
 from nnexp.tracking import Tracking
+from nnexp.tracking_records import RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+#: The parent's artifact that keeps what the study says of the factors.
+IMPORTANCE = "importance.json"
+CURVES = ("loss_median", "loss_p10", "loss_p90", "solved_rate")
+
+
+class SweepResults:
+    """One sweep's runs, read once.
+
+    Raises:
+        NotFoundError: no such sweep.
+    """
+
+    def __init__(self, tracking: Tracking, name: str) -> None:
+        self.tracking, self.name = tracking, name
+        self.sweep = config.parse(tracking.sweep_text(name), f"sweep {name!r}")
+        self.records = tracking.runs(name)
+        self._runs = {record.trial: record.run_id for record in self.records}
+
+    def networks_of(self, trial: int) -> pa.Table:
+        """A trial's networks' table.
+
+        Raises:
+            NotFoundError: it has none.
+        """
+        return self.tracking.networks(self._runs[trial])
+
+    def curves_of(self, trial: int) -> dict[str, list[tuple[int, float]]]:
+        """A trial's curves that the report draws."""
+        return {key: self.tracking.curve(self._runs[trial], key) for key in CURVES}
+
+    def population(self) -> Population:
+        """What every finished trial's networks add to the metrics."""
+        return collect(self.records, self.networks_of)
+
+    def summary(self, population: Population | None = None) -> Summary:
+        """The summary; with the networks' ``population`` the best is tested against each of the rest.
+
+        Raises:
+            NotFoundError: it has no runs.
+        """
+        return summarize_records(
+            self.name,
+            self.records,
+            outcomes=population.outcomes if population else None,
+            importance=self._importance(),
+            objective=self.sweep.objective,
+            directions=self.sweep.directions,
+            sampler=self.sweep.sampler,
+            planned=self.sweep.trials,
+            missing=population.missing if population else (),
+        )
+
+    def report(self) -> Report:
+        """The report, with every network's table read once."""
+        population = self.population()
+        return build_report(
+            self.summary(population),
+            self.records,
+            self.networks_of,
+            curves_of=self.curves_of,
+            population=population,
+            pictures=True,
+        )
+
+    def _importance(self) -> Mapping[str, Mapping[str, float]]:
+        """What the study said when the sweep was concluded; nothing before."""
+        try:
+            found: dict[str, dict[str, float]] = json.loads(
+                self.tracking.text(self.tracking.sweep(self.name).run_id, IMPORTANCE)
+            )
+        except NotFoundError:
+            return {}
+        return found
 
 
 def summary(name: str, stores: Stores) -> Summary:
@@ -14,17 +101,103 @@ def summary(name: str, stores: Stores) -> Summary:
     Raises:
         NotFoundError: no such sweep, or it has no runs.
     """
-    return summary_of(Tracking(stores.tracking_uri), name)
+    return SweepResults(Tracking(stores.tracking_uri), name).summary()
 
 
-def summary_of(tracking: Tracking, name: str) -> Summary:
-    """The same from an open tracking store."""
-    sweep = config.parse(tracking.sweep_text(name), f"sweep {name!r}")
-    return summarize_records(
-        name,
-        tracking.runs(name),
-        objective=sweep.objective,
-        directions=sweep.directions,
-        sampler=sweep.sampler,
-        planned=sweep.trials,
+def report(name: str, stores: Stores, output: Path, *, log: bool = True) -> list[Path]:
+    """Writes the report as one HTML file with its Markdown twin beside it; gives the paths.
+
+    Args:
+        name: the sweep.
+        stores: where its runs are.
+        output: the HTML file.
+        log: whether to give it to the sweep's parent run too.
+
+    Raises:
+        NotFoundError: no such sweep, or it has no runs.
+    """
+    tracking = Tracking(stores.tracking_uri)
+    made = SweepResults(tracking, name).report()
+    twin = output.with_suffix(".md")
+    durable.write_text(output, made.html)
+    durable.write_text(twin, made.markdown)
+    if log:
+        log_report(tracking, tracking.sweep(name).run_id, made)
+    return [output, twin]
+
+
+def log_report(tracking: Tracking, run_id: str, made: Report) -> None:
+    """Gives a report to the parent run."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
+        made.write(Path(directory))
+        tracking.log_files(run_id, Path(directory))
+
+
+def compare(first: str, second: str, stores: Stores) -> pd.DataFrame:
+    """Two sweeps or two runs (``NAME#12`` or a run's id) side by side.
+
+    Raises:
+        UsageError: one of each. NotFoundError: there is none of that name.
+    """
+    tracking = Tracking(stores.tracking_uri)
+    runs = [_run_of(tracking, name) for name in (first, second)]
+    if all(run is not None for run in runs):
+        left, right = (tracking.networks(run.run_id).to_pandas() for run in runs if run is not None)
+        return comparison.compare_runs(left, right)
+    if any(run is not None for run in runs):
+        raise UsageError(f"compare {first} {second}: expected two sweeps or two runs, not one of each")
+    one, other = (SweepResults(tracking, name) for name in (first, second))
+    left_networks, right_networks = one.population(), other.population()
+    return comparison.compare_sweeps(
+        one.summary(left_networks),
+        other.summary(right_networks),
+        left_outcomes=left_networks.outcomes,
+        right_outcomes=right_networks.outcomes,
+    ).overview
+
+
+def _run_of(tracking: Tracking, name: str) -> RunRecord | None:
+    if "#" not in name and tracking.find_sweep(name) is not None:
+        return None
+    return tracking.run(name)
+
+
+def explain(run: str, stores: Stores, network: int | None = None) -> dict[str, Any]:
+    """How a run's network solves its task: the one with that index, or its best.
+
+    Raises:
+        NotFoundError: no such run or network, or the run has no networks.
+    """
+    tracking = Tracking(stores.tracking_uri)
+    record = tracking.run(run)
+    settings = settings_of(record)
+    table = tracking.networks(record.run_id)
+    rows = table.column("index").to_pylist()
+    if network is None:
+        network = int(json.loads(tracking.text(record.run_id, artifacts.BEST_NETWORK))["index"])
+    if network not in rows:
+        raise NotFoundError(f"run {run} has no network {network}; it has {min(rows)} to {max(rows)}")
+    position = rows.index(network)
+    parameters = artifacts.read_parameters(table.slice(position, 1))
+    facts = gates.explain_network(
+        parameters, settings.truth_table, activation=settings.activation, encoding=settings.encoding
     )
+    return {"title": f"{record.name}, network {network}", "run": record.run_id, "network": network, **facts}
+
+
+def export(name: str, stores: Stores, output: Path) -> Path:
+    """Every network of a sweep as one table, Parquet or CSV by the ending of ``output``.
+
+    Raises:
+        UsageError: another ending. NotFoundError: no such sweep, or none of its runs has networks.
+    """
+    from nnexp.summary import networks
+
+    if output.suffix not in (".parquet", ".csv"):
+        raise UsageError(f"--output {output}: expected a name that ends in .parquet or .csv")
+    table = networks(name, stores.tracking_uri)
+    write = table.to_parquet if output.suffix == ".parquet" else table.to_csv
+    durable.write_with(output, lambda temporary: write(temporary, index=False))
+    return output

@@ -278,17 +278,18 @@ def networks(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
     tracking = Tracking(Stores.choose(tracking_uri).tracking_uri)
     records = tracking.runs(name)
     settings = frames.trials_frame(records).set_index("trial")[[*frames.FACTORS, *frames.OTHER_SETTINGS]]
-    parts = []
+    parts: list[pd.DataFrame] = []
     for record in records:
         try:
             part = tracking.networks(record.run_id).to_pandas()
         except NotFoundError:
             continue
-        row = settings.loc[record.trial].drop([column for column in settings if column in part])
-        parts.append(pd.concat([pd.DataFrame([{"trial": record.trial} | row.to_dict()] * len(part)), part], axis=1))
+        row = {"trial": record.trial} | settings.loc[record.trial].to_dict()
+        parts.append(pd.concat([pd.DataFrame(row, index=part.index), part], axis=1))
     if not parts:
         raise NotFoundError(f"sweep {name!r} has no networks.parquet in any of its {len(records)} runs")
-    return pd.concat(parts, ignore_index=True)
+    table: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return table
 
 
 def grade(

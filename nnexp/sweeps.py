@@ -67,7 +67,7 @@ def sweep(
     stores = stores or Stores.choose()
     with signals() as interrupted:
         if not offline:
-            preflight.check(stores)
+            preflight.check(stores, plan.name)
         with open_storage(stores.storage) as storage:
             study = SweepStudy.create(storage, plan)
             study.clear_stop()

@@ -5,10 +5,11 @@ Every call names its experiment or run: MLflow's active run and ``MLFLOW_RUN_ID`
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,7 @@ class Tracking:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.client = open_client(uri)
+        self._homes: dict[str, str] = {}  # runs that `runs` saw, and where their artifacts are
 
     # Sweeps
 
@@ -316,6 +318,7 @@ class Tracking:
         for run in sorted(self._children(self.sweep(name)), key=precedence):
             if run.info.status in ENDED:
                 best.setdefault(int(run.data.tags[TRIAL]), run)
+                self._homes[run.info.run_id] = run.info.artifact_uri
         return [record(trial, best[trial]) for trial in sorted(best)]
 
     def delivered_trials(self, name: str) -> dict[int, list[tuple[str, str]]]:
@@ -407,8 +410,8 @@ class Tracking:
         Raises:
             NotFoundError: the run has none of that path.
         """
-        with tempfile.TemporaryDirectory(prefix="nnexp-") as folder:
-            return self.artifact(run_id, path, Path(folder)).read_text(encoding="utf-8")
+        with self._readable(run_id, path) as file:
+            return file.read_text(encoding="utf-8")
 
     def networks(self, run_id: str) -> pa.Table:
         """The run's networks.parquet.
@@ -418,8 +421,18 @@ class Tracking:
         """
         from nnexp import artifacts
 
+        with self._readable(run_id, artifacts.NETWORKS) as file:
+            return artifacts.read_networks(file)
+
+    @contextlib.contextmanager
+    def _readable(self, run_id: str, path: str) -> Iterator[Path]:
+        """One artifact as a file: where it lies, if on this machine's disk and known from `runs`; else a copy."""
+        home = self._homes.get(run_id, "").removeprefix("file://")
+        if home.startswith("/") and (Path(home) / path).is_file():
+            yield Path(home) / path
+            return
         with tempfile.TemporaryDirectory(prefix="nnexp-") as folder:
-            return artifacts.read_networks(self.artifact(run_id, artifacts.NETWORKS, Path(folder)))
+            yield self.artifact(run_id, path, Path(folder))
 
     def log_dataset(self, run_id: str, name: str, inputs: Any, targets: Any) -> None:
         """Log a truth table as the run's dataset, with its digest.

@@ -80,7 +80,7 @@ class Attempt:
         """The trial's metrics so far, final names and last curve values both."""
         result, grades, seconds = self.trained
         return {
-            **{key: value for key, _, value in measures.curves(result)},
+            **{key: value for key, _, value in measures.curves(result, grades)},
             **measures.final_metrics(result, grades, seconds),
         }
 

@@ -439,7 +439,7 @@ def test_there_are_at_least_two_thousand() -> None:
 def test_a_sample_of_them_as_real_programs(workplace: Path) -> None:
     """The console script's own exit status and streams, in a process of its own."""
     everything = [case for generator in GENERATORS for case in cases(generator)]
-    for case in random.Random(SEED).sample(everything, 12):  # noqa: S311
+    for case in random.Random(SEED).sample(everything, 8):  # noqa: S311
         if case.text is not None:
             (workplace / "bad.toml").write_bytes(case.text)
         before = set(os.listdir(workplace))

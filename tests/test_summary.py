@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.made_up_sweep import Run, run, sweep
 from scipy import stats
 
 from nnexp import rendering
@@ -18,6 +17,7 @@ from nnexp.errors import NotFoundError, UsageError
 from nnexp.frames import levels, measure_of, trials_frame
 from nnexp.significance import Outcomes
 from nnexp.summary import families, pareto, summarize_records
+from tests.made_up_sweep import Run, run, sweep
 
 
 def only_small_networks(setting: dict[str, object]) -> float:
@@ -79,7 +79,7 @@ def test_the_answer_says_who_leads_and_how_sure_that_is() -> None:
     assert "not re-tested" in text
     assert "exact McNemar, Holm over all pairs" in text
     assert "hidden size 2 gives" in text
-    assert "learning rate 0" not in summary.answer[2]
+    assert "learning rate 0" not in summary.answer[3]
     assert not any("not finished" in note for note in summary.notes)
 
 

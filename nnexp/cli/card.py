@@ -58,7 +58,9 @@ def show_network(facts: dict[str, Any]) -> None:
         [*names, "output", "target", "probability"],
         [[*_bits(row, [*names, "output", "target"]), _number(row["probability"])] for row in facts["rows"]],
     )
-    held = ", ".join(f"{key} {console.written(value)}" for key, value in facts["grades"].items() if value is not None)
+    held = ", ".join(
+        f"{key} {console.written(value)}" for key, value in facts["grades"].items() if value not in (None, "")
+    )
     console.pairs(
         [("cost", _number(facts["loss"])), ("rows right", f"{facts['rows_right']} of {count}"), ("grades", held)]
     )

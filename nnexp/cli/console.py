@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_WIDTH = 160  # of a table that goes to a file or a pipe
+_WIDTH = 1000  # of a table that goes to a file or a pipe: no cell is broken
 
 
 def draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
@@ -66,9 +66,29 @@ def _plain(value: Any) -> Any:
 
 
 def frame(table: DataFrame, title: str = "") -> None:
-    """Print a DataFrame as a table, without its index."""
-    rows = [[_plain(value) for value in row] for row in table.itertuples(index=False)]
-    draw([str(column) for column in table.columns], rows, title)
+    """Print a DataFrame without its index; a rate and its lower and upper end make one column."""
+    rows: list[dict[str, Any]] = _plain(table.to_dict(orient="records"))
+    names = [str(name) for name in table.columns]
+    bounds = {name: ends for name in names if (ends := _ends(name, names))}
+    folded = {end for ends in bounds.values() for end in ends}
+    columns = [name for name in names if name not in folded]
+    cells = [[_rate(row, name, bounds[name]) if name in bounds else row[name] for name in columns] for row in rows]
+    draw([name.replace("_", " ") for name in columns], cells, title)
+
+
+def _ends(name: str, names: Sequence[str]) -> tuple[str, str] | None:
+    """The columns of a rate's interval: ``x_rate`` has ``x_rate_low`` or ``x_low``, and likewise ``high``."""
+    for stem in (name, name.removesuffix("_rate")):
+        if f"{stem}_low" in names and f"{stem}_high" in names:
+            return f"{stem}_low", f"{stem}_high"
+    return None
+
+
+def _rate(row: Mapping[str, Any], name: str, ends: tuple[str, str]) -> str:
+    rate, low, high = row[name], row[ends[0]], row[ends[1]]
+    if rate is None:
+        return written(rate)
+    return f"{rate:.1%}" if low is None or high is None else f"{rate:.1%} ({low:.1%} to {high:.1%})"
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> None:

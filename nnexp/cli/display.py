@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TextIO
 from nnexp.progress import Progress
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
     from rich.progress import Progress as Bar
 
 _PLAIN_EVERY = 5.0  # seconds between two plain lines
@@ -38,22 +40,25 @@ class Display:
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream or sys.stderr
         self._clock = clock
-        self._bar: Bar | None = None
+        self._live: Live | None = None
         self._first: tuple[float, int] | None = None
         self._last_line = -_PLAIN_EVERY
         self._last: Progress | None = None
 
     def __enter__(self) -> Display:
         if self._stream.isatty():
-            self._bar = _bar(self._stream)
-            self._bar.start()
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(file=self._stream), refresh_per_second=4)
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar:
-            self._bar.stop()
+        if self._live:
+            self._live.stop()
         elif self._last:
             self._line(self._last)  # the state in which it ended, whenever the line before was
 
@@ -62,8 +67,8 @@ class Display:
         now = self._clock()
         if self._first is None:
             self._first = (now, event.done)
-        if self._bar:
-            self._update_bar(event)
+        if self._live:
+            self._live.update(self._drawn(event))
         elif now - self._last_line >= _PLAIN_EVERY:
             self._last_line, self._last = now, None
             self._line(event)
@@ -77,22 +82,26 @@ class Display:
         pace = (self._clock() - self._first[0]) / (event.done - self._first[1])
         return pace * (event.total - event.done)
 
-    def _text(self, event: Progress) -> str:
+    def _count(self, event: Progress) -> str:
         left = self.left(event)
-        if left is None or event.done >= event.total:
-            return event.words
-        return f"{event.words}, about {duration(left)} left"
+        time_left = "" if left is None or event.done >= event.total else f", about {duration(left)} left"
+        return f"{event.done:,}/{event.total:,} trials{time_left}"
 
     def _line(self, event: Progress) -> None:
-        self._stream.write(f"nnexp: {self._text(event)}\n")
+        self._stream.write(f"nnexp: {', '.join(filter(None, (self._count(event), event.details)))}\n")
         self._stream.flush()
 
-    def _update_bar(self, event: Progress) -> None:
-        assert self._bar is not None  # noqa: S101
-        if not self._bar.tasks:
-            self._bar.add_task("", total=event.total)
-        task = self._bar.task_ids[0]
-        self._bar.update(task, completed=event.done, total=event.total, description=self._text(event))
+    def _drawn(self, event: Progress) -> RenderableType:
+        """A bar with the count and the time left, and the rest in a line below."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        bar = Table.grid(padding=(0, 1))
+        share = f"{event.done / max(event.total, 1):.0%}"
+        bar.add_row(ProgressBar(event.total, event.done, width=24), Text(share), Text(self._count(event)))
+        return Group(bar, Text(event.details))
 
 
 def _bar(stream: TextIO) -> Bar:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import click
 
-from nnexp.errors import NnexpError
+from nnexp.errors import Interrupted, NnexpError
 
 _LONGEST = 700  # characters of an error's line: a value of a megabyte must not hide the key
 
@@ -50,6 +50,9 @@ def report(error: BaseException, flags: Flags) -> int:
         return _fail(error.format_message() + place, 2)
     if isinstance(error, click.ClickException):
         return _fail(error.format_message(), error.exit_code)
+    if isinstance(error, Interrupted):
+        _say(f"nnexp: {one_line(str(error))}")
+        return error.exit_code
     if isinstance(error, NnexpError):
         return _fail(str(error), error.exit_code)
     if isinstance(error, OSError):

@@ -53,17 +53,40 @@ def worker(
 
 @command("nnexp ui", "nnexp ui xnor --port 5001")
 @click.argument("name", required=False)
-@click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; others cannot reach loopback."
-)
-@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="0 takes any free one.")
+@click.option("--allowed-hosts", metavar="HOSTS", help='Host headers to accept besides local ones, such as "box:*".')
 @click.option("--no-open", is_flag=True, help="Do not open a browser.")
 @stores
-def ui(name: str | None, host: str, port: int, no_open: bool, stores: Stores) -> None:
+def ui(name: str | None, host: str, port: int, allowed_hosts: str | None, no_open: bool, stores: Stores) -> None:
     """Open MLflow's UI on the sweeps' runs.
 
-    At the page of sweep NAME, where given.
+    At the page of sweep NAME, where given. It runs until it is interrupted.
     """
-    from nnexp import ui as server
+    import signal
 
-    server.serve(stores, name=name, host=host, port=port, browser=not no_open)
+    from nnexp import server
+    from nnexp.errors import Interrupted
+
+    def stop(number: int, _frame: object) -> None:
+        raise Interrupted(number, "the UI was stopped")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    server.serve_ui(
+        stores.tracking_uri,
+        click.echo,
+        page=_page(name, stores) if name else "",
+        host=host,
+        port=port,
+        allowed_hosts=allowed_hosts,
+        open_browser=False if no_open else None,
+    )
+
+
+def _page(name: str, stores: Stores) -> str:
+    """The parent run's page in MLflow's UI."""
+    from nnexp.tracking import Tracking
+
+    sweep = Tracking(stores.tracking_uri).sweep(name)
+    return f"#/experiments/{sweep.experiment_id}/runs/{sweep.run_id}"

@@ -60,7 +60,7 @@ def replay(run: str, stores: Stores, as_json: bool) -> int:
 
 
 @command('eval "$(nnexp completion bash)"')
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print what makes SHELL complete commands and options."""
     from click.shell_completion import get_completion_class

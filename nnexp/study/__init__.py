@@ -4,7 +4,7 @@
 which claims trials, finishes them, and takes back what dead workers left.
 """
 
-from nnexp.study.records import Claim, Counts, Reclaimed, TrialRecord
+from nnexp.study.records import Claim, Counts, FinishedState, Reclaimed, TrialRecord
 from nnexp.study.storage import Store, open_storage, redacted
 from nnexp.study.sweep_study import SweepStudy, SweepSummary
 from nnexp.study.worker import Worker
@@ -13,6 +13,7 @@ from nnexp.study.workers import WorkerRecord
 __all__ = [
     "Claim",
     "Counts",
+    "FinishedState",
     "Reclaimed",
     "Store",
     "SweepStudy",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, cast
@@ -138,9 +138,21 @@ def feasible(values: Sequence[float | None], directions: Sequence[str]) -> list[
 
 def ranked(trials: Iterable[TrialRecord], direction: str) -> list[TrialRecord]:
     """COMPLETE trials of one objective from best to worst; ties by higher ``solved_rate``, then by lower number."""
+    return sorted(filter(_is_complete, trials), key=_order(direction))
+
+
+def best(trials: Iterable[TrialRecord], direction: str) -> TrialRecord | None:
+    """The first of `ranked`."""
+    return min(filter(_is_complete, trials), key=_order(direction), default=None)
+
+
+def _is_complete(trial: TrialRecord) -> bool:
+    return trial.state == "COMPLETE" and trial.values is not None
+
+
+def _order(direction: str) -> Callable[[TrialRecord], tuple[float, float, int]]:
     sign = -1.0 if direction == "maximize" else 1.0
-    complete = [trial for trial in trials if trial.state == "COMPLETE" and trial.values is not None]
-    return sorted(complete, key=lambda t: (sign * (t.values or (0.0,))[0], -_solved(t), t.number))
+    return lambda trial: (sign * (trial.values or (0.0,))[0], -_solved(trial), trial.number)
 
 
 def pareto_front(trials: Iterable[TrialRecord], directions: Sequence[str]) -> list[TrialRecord]:

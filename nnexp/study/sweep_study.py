@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,8 +16,8 @@ from optuna.study import Study, StudyDirection
 from nnexp import config
 from nnexp.config import Sweep
 from nnexp.errors import NotFoundError, StoreError, UsageError, nearest
-from nnexp.study import workers
-from nnexp.study.records import Counts, TrialRecord, pareto_front, ranked
+from nnexp.study import importance, workers
+from nnexp.study.records import Counts, TrialRecord, best, pareto_front, ranked
 from nnexp.study.storage import Store
 from nnexp.study.view import View
 from nnexp.study.worker import Worker
@@ -124,8 +124,7 @@ class SweepStudy:
 
     def best(self) -> TrialRecord | None:
         """The best COMPLETE trial by the first objective; None if there is none."""
-        order = ranked(self.trials(), self.sweep.directions[0])
-        return order[0] if order else None
+        return best(self.trials(), self.sweep.directions[0])
 
     def ranking(self) -> list[TrialRecord]:
         """The COMPLETE trials, best first; ties by higher ``solved_rate``, then by lower number."""
@@ -135,9 +134,17 @@ class SweepStudy:
         """The trials that no other beats in every objective, by number."""
         return pareto_front(self.trials(), self.sweep.directions)
 
+    def importances(self, metrics: Sequence[str] = ("recovery_rate", "solved_rate")) -> dict[str, dict[str, float]]:
+        """Which searched settings matter for each metric; see `importance.importances`."""
+        return self.call(lambda: importance.importances(self.fresh(), metrics))
+
     def workers(self) -> list[WorkerRecord]:
         """All workers that ever joined."""
         return list(workers.records(self.attrs()).values())
+
+    def present(self) -> list[WorkerRecord]:
+        """The workers that joined and neither left nor ended here; one that died on another machine still counts."""
+        return [worker for worker in self.workers() if not worker.left and workers.is_running(worker) is not False]
 
     def alive(self) -> list[WorkerRecord]:
         """The workers that are at work; those of other machines are watched for up to half a lease."""

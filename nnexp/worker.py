@@ -1,0 +1,128 @@
+"""A worker on every open sweep of a shared store: a batch job, or a service (floor 4)."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nnexp.conclusion import is_concluded
+from nnexp.errors import Interrupted, NnexpError
+from nnexp.progress import Progress
+from nnexp.stores import Stores
+from nnexp.study import Store, SweepStudy, open_storage
+from nnexp.sweeps import signals, work_on
+
+#: Seconds between two looks for open sweeps, and after which a silent worker counts as unhealthy.
+PAUSE = 2.0
+SILENCE = 120.0
+
+
+def work(
+    stores: Stores,
+    *,
+    sweeps: Sequence[str] = (),
+    drain: bool = False,
+    max_minutes: float | None = None,
+    jobs: int | None = None,
+    pool: str | None = None,
+    offline: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> None:
+    """Works on every open sweep, oldest first, or on those named.
+
+    Args:
+        stores: the shared stores.
+        sweeps: names; none for all.
+        drain: end when nothing is left, instead of waiting for more.
+        max_minutes: claim nothing more after this long, and end.
+        jobs: processes that train.
+        pool: as `execution.open_pool` takes it.
+        offline: leave the runs in the spool.
+        progress: is told how far the present sweep is.
+
+    Raises:
+        NotFoundError: a named sweep is not there.
+        Interrupted: a signal; the work in flight was handed back.
+    """
+    deadline = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
+    with signals() as signalled, open_storage(stores.storage) as storage:
+
+        def interrupted() -> int | None:
+            _beat()
+            return signalled()
+
+        try:
+            while time.monotonic() < deadline:
+                if (number := interrupted()) is not None:
+                    raise Interrupted(number)
+                studies = open_studies(storage, sweeps, concluded=offline)
+                for study in studies:
+                    work_on(
+                        study,
+                        stores,
+                        jobs=jobs,
+                        pool=pool,
+                        offline=offline,
+                        progress=progress,
+                        interrupted=interrupted,
+                        deadline=deadline,
+                    )
+                if not studies:
+                    if drain:
+                        return
+                    _sleep(PAUSE, interrupted)
+        finally:
+            _heart().unlink(missing_ok=True)
+
+
+def open_studies(storage: Store, names: Sequence[str], *, concluded: bool) -> list[SweepStudy]:
+    """The sweeps with something left to do, without those that were stopped.
+
+    Args:
+        storage: the study store.
+        names: those asked for; none for all.
+        concluded: whether a sweep counts as concluded when its budget is met (an offline worker writes no summary).
+
+    Raises:
+        NotFoundError: a named sweep is not there.
+    """
+    found = [SweepStudy.open(storage, name) for name in names or [each.name for each in SweepStudy.names(storage)]]
+    return [
+        study
+        for study in found
+        if not study.stop_requested() and not (study.is_done() and (concluded or is_concluded(study)))
+    ]
+
+
+def check_health() -> str:
+    """Tells that a worker of this user on this machine is alive.
+
+    Raises:
+        NnexpError: there is none, or it has been silent for too long.
+    """
+    try:
+        silent = time.time() - _heart().stat().st_mtime
+    except FileNotFoundError:
+        raise NnexpError("no worker runs here; start one: nnexp worker") from None
+    if silent > SILENCE:
+        raise NnexpError(f"the worker here has been silent for {silent:.0f} s; restart it")
+    return "healthy"
+
+
+def _heart() -> Path:
+    """The file that a working worker touches."""
+    return Path(tempfile.gettempdir()) / f"nnexp-worker-{os.getuid()}"
+
+
+def _beat() -> None:
+    _heart().touch()
+
+
+def _sleep(seconds: float, interrupted: Callable[[], int | None]) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and interrupted() is None:
+        time.sleep(0.1)
