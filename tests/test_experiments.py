@@ -24,6 +24,7 @@ SMALL = {
     "xor": ["space.hidden_size=[2, 4]", 'space.init=["normal"]'],
     "encoding": ["space.hidden_size=[2]", 'space.init=["glorot_uniform", "orthogonal"]'],
     "parity3": ["space.hidden_size=[3, 6]", 'space.init=["normal"]'],
+    "small": ["space.hidden_size=[2, 4]", 'space.init=["orthogonal"]'],
     "stopping": ["space.learning_rate=[0.5]"],
 }
 
@@ -37,6 +38,7 @@ def rows(text: str) -> list[dict[str, str]]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few fresh networks, and stop rules at small caps."""
     monkeypatch.setattr(record, "FRESH", 64)
+    monkeypatch.setitem(record.VARIANTS, "small", [{"epochs": epochs} for epochs in (50, 100)])
     monkeypatch.setitem(record.VARIANTS, "stopping", [{"stop": stop, "epochs": 200} for stop in ("none", "solved")])
 
 
