@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,11 +191,12 @@ class _Pass:
         """The step at which each lane first met its stop; of meaning where it is frozen."""
         worst = self.tile.worst[: self.steps]
         if self.stop == "confident":
-            return np.argmax(worst < worst.dtype.type(-CONFIDENT), axis=0)
+            met = worst < worst.dtype.type(-CONFIDENT)
+            return cast("Array", np.argmax(met, axis=0))
         met = worst < 0
         if self.stop == "solved":
             met &= self.tile.product[: self.steps] < SOLVED
-        return np.argmax(met, axis=0)
+        return cast("Array", np.argmax(met, axis=0))
 
 
 def _lanes(count: int) -> int:

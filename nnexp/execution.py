@@ -135,7 +135,7 @@ def _dask(address: str) -> Executor:
     except ImportError:
         raise NnexpError(f"pool = 'dask://{address}': Dask is not installed; pip install 'nnexp[dask]'") from None
     try:
-        client = distributed.Client(f"tcp://{address}", timeout=10)
+        client = distributed.Client(f"tcp://{address}", timeout=10)  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError) as error:
         raise NnexpError(f"pool = 'dask://{address}': no scheduler answers there ({error})") from None
     return _DaskExecutor(client)

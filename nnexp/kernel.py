@@ -27,7 +27,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
@@ -308,7 +308,7 @@ class Tile:
     def finite(self) -> NDArray[np.bool_]:
         """Which lanes have finite weights and logits (width,)."""
         extremes = [reduce(values, axis=0) for values in (self.weights, self.Z) for reduce in (np.max, np.min)]
-        return np.isfinite(extremes).all(axis=0)
+        return cast("NDArray[np.bool_]", np.isfinite(extremes).all(axis=0))
 
 
 @functools.lru_cache(maxsize=1)
