@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnexp import batches, execution, rendering, results
+from nnexp import batches, execution, rendering, results, review
 from nnexp.evidence import failure_evidence, spool_evidence
 from nnexp.spool import Entry, Spool
 from nnexp.study import FinishedState, SweepStudy, TrialRecord, Worker
@@ -137,7 +137,7 @@ class Conclusion:
         )
 
     def _publish(self) -> None:
-        """Gives the parent run its tables, its description and its end, and marks the best child."""
+        """Gives the parent run its tables, its description and its end, and marks the best children."""
         self.tracking.log_text(self.run.run_id, json.dumps(self.study.importances(), indent=2), results.IMPORTANCE)
         read = results.SweepResults(self.tracking, self.study.name)
         summary = read.summary()
@@ -146,7 +146,5 @@ class Conclusion:
             read.report().write(files)
             for ending in ("txt", "md", "csv", "json", "parquet"):
                 rendering.write(summary, files / f"summary.{ending}")
-            note = " ".join(summary.answer)
-            self.tracking.finish_sweep(self.run.run_id, files, note)
-        if summary.best is not None:
-            self.tracking.set_tags(summary.best.run_id, {"nnexp.best": "true"})
+            standing = review.prepare(self.tracking, self.run, summary, read.records)
+            self.tracking.finish_sweep(self.run.run_id, files, review.description(summary, standing, self.run))
