@@ -73,9 +73,9 @@ class SweepResults:
             missing=population.missing if population else (),
         )
 
-    def report(self) -> Report:
-        """The report, with every network's table read once."""
-        population = self.population()
+    def report(self, population: Population | None = None) -> Report:
+        """The report; ``population`` saves reading every network's table once more."""
+        population = population or self.population()
         return build_report(
             self.summary(population),
             self.records,
