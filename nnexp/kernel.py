@@ -13,7 +13,7 @@ the right answer:
     dW2 = sum_m D A    db2 = sum_m D
     A = (1 - A²) D     dW1 = W2 (X A)       W2 multiplies after the sum over samples
 
-Where one network fills the cache by itself (M*H >= 16384) tiles have one lane, and D goes to the inputs instead of to A.
+Where one network fills the cache (M*H >= 16384) tiles have one lane, and D goes to the inputs instead of to A.
 Sigmoid hidden units are ½+½tanh(z/2), with the halves of W2 kept in the tile: scaling by powers of two is exact.
 
 **The same bits in any company.** A lane's arithmetic never meets another lane's. Widths are multiples of `LANES`, so
