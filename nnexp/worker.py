@@ -102,20 +102,20 @@ def check_health() -> str:
     """Tells that a worker of this user on this machine is alive.
 
     Raises:
-        NnexpError: there is none, or it has been silent for too long.
+        NnexpError: there is none, or the last one that moved has been silent for too long.
     """
-    try:
-        silent = time.time() - _heart().stat().st_mtime
-    except FileNotFoundError:
-        raise NnexpError("no worker runs here; start one: nnexp worker") from None
+    beats = [path.stat().st_mtime for path in _heart().parent.glob(f"nnexp-worker-{os.getuid()}-*")]
+    if not beats:
+        raise NnexpError("no worker runs here; start one: nnexp worker")
+    silent = time.time() - max(beats)
     if silent > SILENCE:
         raise NnexpError(f"the worker here has been silent for {silent:.0f} s; restart it")
     return "healthy"
 
 
 def _heart() -> Path:
-    """The file that a working worker touches."""
-    return Path(tempfile.gettempdir()) / f"nnexp-worker-{os.getuid()}"
+    """The file that this process touches as long as it works."""
+    return Path(tempfile.gettempdir()) / f"nnexp-worker-{os.getuid()}-{os.getpid()}"
 
 
 def _beat() -> None:
