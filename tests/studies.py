@@ -36,7 +36,7 @@ def work(worker: Worker, batch: int = 4, limit: int = 10_000) -> dict[int, dict[
     return done
 
 
-def in_child(work: Callable[[], None]) -> int:
+def in_child(work: Callable[[], None], tell_pid: Callable[[int], None] = lambda _: None) -> int:
     """Do ``work`` in a forked process; its exit status, negative for a signal."""
     with warnings.catch_warnings():
         # Python 3.12 warns of threads; the child uses nothing that they may hold.
@@ -49,6 +49,7 @@ def in_child(work: Callable[[], None]) -> int:
         except BaseException:
             traceback.print_exc()
             os._exit(1)
+    tell_pid(pid)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import queue
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -31,6 +34,13 @@ WRITES = (
     "set_trial_state_values",
 )
 KILLED = 77
+
+#: The embedded store always; the others where there is time.
+FEW = (
+    "journal",
+    pytest.param("sqlite", marks=pytest.mark.slow),
+    pytest.param("postgresql", marks=[pytest.mark.slow, pytest.mark.postgresql]),
+)
 
 
 def life(url: str, name: str, sampler: str, fatal: int) -> None:
@@ -66,7 +76,8 @@ def end_before(store: Store, fatal: int) -> None:
         setattr(store.storage, name, counted(getattr(store.storage, name)))
 
 
-@pytest.mark.parametrize("sampler", ["random", pytest.param("tpe", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("url", FEW, indirect=True)
 def test_killed_between_any_two_writes(url: str, another: Callable[[], Store], sampler: str) -> None:
     """Whichever write a process dies before, the next one finishes the sweep: each trial once, with its parameters."""
     undisturbed = work(SweepStudy.create(another(), make(name="undisturbed", sampler=sampler, trials=4)).join())
@@ -93,14 +104,18 @@ def test_killed_between_any_two_writes(url: str, another: Callable[[], Store], s
 
 
 WORKER = """
-import sys, time
+import os, signal, sys, time
 from nnexp.study import SweepStudy, open_storage
 with open_storage(sys.argv[1]) as store:
     worker = SweepStudy.open(store, "s").join()
     with worker.keep_beating():
         while not worker.study.is_done():
             worker.reclaim_dead()
-            for claim in worker.claim(2):
+            claims = worker.claim(2)
+            if claims and claims[0].number > 20 and sys.argv[2:] == ["stop"]:
+                os.kill(os.getpid(), signal.SIGSTOP)
+                sys.argv.pop()
+            for claim in claims:
                 time.sleep(0.02)
                 if worker.finish(claim, "COMPLETE", [claim.params["learning_rate"]], {"solved_rate": 0.5}):
                     print(claim.number, flush=True)
@@ -110,32 +125,31 @@ with open_storage(sys.argv[1]) as store:
 
 
 @pytest.fixture
-def processes(url: str) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+def start(url: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts real worker processes."""
-    started: list[subprocess.Popen[str]] = []
+    with contextlib.ExitStack() as stack:
 
-    def start() -> subprocess.Popen[str]:
-        started.append(subprocess.Popen([sys.executable, "-c", WORKER, url], stdout=subprocess.PIPE, text=True))
-        return started[-1]
+        def start(*arguments: str) -> subprocess.Popen[str]:
+            command = [sys.executable, "-c", WORKER, url, *arguments]
+            process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            stack.callback(process.kill)
+            return process
 
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+        yield start
 
 
 @pytest.mark.slow
 def test_four_workers_one_killed_one_stopped(
-    url: str, store: Store, processes: Callable[[], subprocess.Popen[str]]
+    url: str, store: Store, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     """Four processes share a sweep, one killed and one stopped for longer than the lease: no trial lost or doubled."""
     study = SweepStudy.create(store, make(trials=120, lease=4.0))
-    killed, stopped, *others = (processes() for _ in range(4))
+    killed, stopped, *others = start(), start("stop"), start(), start()
     while study.counts().finished < 20 or len(study.workers()) < 4:
         time.sleep(0.05)
     killed.kill()
-    stopped.send_signal(signal.SIGSTOP)
     told = [line for process in others for line in process.communicate(timeout=300)[0].split()]
+    assert stopped.poll() is None
     stopped.send_signal(signal.SIGCONT)
     told += stopped.communicate(timeout=60)[0].split()
     told += killed.communicate()[0].split()
@@ -145,6 +159,53 @@ def test_four_workers_one_killed_one_stopped(
     assert len({tuple(t.params.values()) for t in trials}) == 120
     # The killed one may have finished a trial that it had no time to tell of.
     assert len(told) == len(set(told)) >= 118
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("url", [pytest.param("postgresql", marks=pytest.mark.postgresql)], indirect=True)
+def test_stopped_while_others_wait(url: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process stopped while it holds the server's lock loses it; awake again, it finds that and goes on."""
+    monkeypatch.setattr("nnexp.study.storage.SILENCE", 1.0)
+    study = SweepStudy.create(store, make(trials=6))
+    ours, theirs = os.pipe()
+
+    def stop_while_claiming() -> None:
+        sleeper = SweepStudy.open(open_storage(url), "s").join()
+        plain = sleeper._new
+
+        def stop(number: int) -> Any:
+            os.write(theirs, b"x")
+            sleeper._new = plain  # type: ignore[method-assign]
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return plain(number)
+
+        sleeper._new = stop  # type: ignore[method-assign]
+        for claim in sleeper.claim(2):
+            sleeper.finish(claim, "COMPLETE", [2.0])
+
+    with background(stop_while_claiming) as pid:
+        os.read(ours, 1)
+        awake = study.join()
+        first = work(awake, limit=2)
+        os.kill(pid, signal.SIGCONT)
+    assert sorted(first) == [0, 1]
+    awake.reclaim_dead()
+    work(awake)
+    assert study.counts() == (6, 0, 0, 0, 0, 6)
+    pure = work(SweepStudy.create(store, make(name="undisturbed", trials=6)).join())
+    assert {t.number: t.params for t in study.trials()} == pure
+
+
+@contextlib.contextmanager
+def background(task: Callable[[], None]) -> Iterator[int]:
+    """A forked process that does ``task`` beside the block, and is well at its end."""
+    results: list[int] = []
+    pids: queue.Queue[int] = queue.Queue()
+    thread = threading.Thread(target=lambda: results.append(in_child(task, pids.put)))
+    thread.start()
+    yield pids.get()
+    thread.join(60)
+    assert results == [0]
 
 
 @pytest.mark.slow
@@ -194,12 +255,9 @@ def test_database_server_restarted() -> None:
 
 
 def restart(server: Server) -> None:
-    """Crash the server; a second later another process starts it again."""
+    """Crash the server; a second later it is started again, while the test goes on."""
     server.stop("immediate")
-    if os.fork() == 0:
-        time.sleep(1)
-        server.start()
-        os._exit(0)
+    threading.Timer(1, server.start).start()
 
 
 def test_claims_whose_answer_was_lost(joined: Callable[[], Worker], store: Store) -> None:
