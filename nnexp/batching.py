@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,14 +188,12 @@ class _Pass:
 
     def _stop_step(self) -> Array:
         """The step at which each lane first met its stop; of meaning where it is frozen."""
-        worst = self.tile.worst[: self.steps]
-        if self.stop == "confident":
-            met = worst < worst.dtype.type(-CONFIDENT)
-            return cast("Array", np.argmax(met, axis=0))
-        met = worst < 0
+        worst: Array = self.tile.worst[: self.steps]
+        met: Array = worst < (worst.dtype.type(-CONFIDENT) if self.stop == "confident" else 0)
         if self.stop == "solved":
             met &= self.tile.product[: self.steps] < SOLVED
-        return cast("Array", np.argmax(met, axis=0))
+        first: Array = met.argmax(axis=0)
+        return first
 
 
 def _lanes(count: int) -> int:

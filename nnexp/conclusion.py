@@ -5,19 +5,17 @@ Any worker that sees the budget met may do it; one does, and doing it again chan
 
 from __future__ import annotations
 
-import json
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from nnexp import batches, execution, rendering, results
+from nnexp import batches, execution, results
 from nnexp.errors import NnexpError
 from nnexp.evidence import failure_evidence, spool_evidence
+from nnexp.publication import publish
 from nnexp.spool import Entry, Spool
 from nnexp.study import FinishedState, SweepStudy, TrialRecord, Worker
 from nnexp.tracking import Tracking
@@ -63,8 +61,8 @@ class Conclusion:
         Raises:
             StoreError: a store failed. NnexpError: the training pool did.
         """
-        budget = self.study.sweep.trials
-        while not is_concluded(self.study):
+        while self.study.is_done() and not is_concluded(self.study):
+            budget = self.study.sweep.trials
             if not self._elected(budget):
                 time.sleep(TICK)
                 continue
@@ -78,7 +76,7 @@ class Conclusion:
                 ) from error
             finally:
                 execution.abandon(pool)
-            self._publish()
+            publish(self.study, self.tracking, self.run)
             self.study.set(WRITTEN, budget)
 
     def _elected(self, budget: int) -> bool:
@@ -126,9 +124,7 @@ class Conclusion:
         epochs = int(trial.attrs.get("epochs", settings.epochs))
         trained = batches.train(pool, settings, np.arange(settings.seeds), self.workers, until=epochs)
         state: FinishedState = "PRUNED" if trial.state == "PRUNED" else "COMPLETE"
-        return spool_evidence(
-            self.spool, sweep, trial.number, settings, trained, state, epochs=epochs, began=began
-        )
+        return spool_evidence(self.spool, sweep, trial.number, settings, trained, state, epochs=epochs, began=began)
 
     def _retest(self, pool: Executor) -> None:
         """Trains the winner on fresh networks: the best of many settings looks better than it is."""
@@ -143,18 +139,3 @@ class Conclusion:
         self.tracking.log_progress(
             summary.best.run_id, 0, {"retest_networks": float(count), "retest_rate": float(hits.mean())}
         )
-
-    def _publish(self) -> None:
-        """Gives the parent run its tables, its description and its end, and marks the best child."""
-        self.tracking.log_text(self.run.run_id, json.dumps(self.study.importances(), indent=2), results.IMPORTANCE)
-        read = results.SweepResults(self.tracking, self.study.name)
-        summary = read.summary()
-        with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
-            files = Path(directory)
-            read.report().write(files)
-            for ending in ("txt", "md", "csv", "json", "parquet"):
-                rendering.write(summary, files / f"summary.{ending}")
-            note = " ".join(summary.answer)
-            self.tracking.finish_sweep(self.run.run_id, files, note)
-        if summary.best is not None:
-            self.tracking.set_tags(summary.best.run_id, {"nnexp.best": "true"})

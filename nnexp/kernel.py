@@ -27,10 +27,10 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import threadpoolctl  # type: ignore[import-untyped]
+import threadpoolctl
 from numpy.typing import NDArray
 
 from nnexp.settings import Activation, DType, Loss, Stop
@@ -308,7 +308,8 @@ class Tile:
     def finite(self) -> NDArray[np.bool_]:
         """Which lanes have finite weights and logits (width,)."""
         extremes = [reduce(values, axis=0) for values in (self.weights, self.Z) for reduce in (np.max, np.min)]
-        return cast("NDArray[np.bool_]", np.isfinite(extremes).all(axis=0))
+        finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(extremes), axis=0)
+        return finite
 
 
 @functools.lru_cache(maxsize=1)

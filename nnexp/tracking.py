@@ -199,9 +199,9 @@ class Tracking:
             self.client.log_batch(run_id, metrics=[Metric(key, value, now, step) for key, value in metrics.items()])
 
     def set_sweep_status(self, run_id: str, status: str) -> None:
-        """Set the parent RUNNING, or FINISHED, FAILED or KILLED with the present time as its end."""
+        """Set the parent SCHEDULED, or FINISHED, FAILED or KILLED with the present time as its end."""
         with translated(self.uri):
-            if status == "RUNNING":
+            if status not in ENDED:
                 self.client.update_run(run_id, status=status)
             else:
                 self.client.set_terminated(run_id, status=status)

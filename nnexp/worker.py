@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from nnexp import signals
 from nnexp.conclusion import is_concluded
 from nnexp.errors import Interrupted, NnexpError
 from nnexp.progress import Progress
 from nnexp.stores import Stores
 from nnexp.study import Store, SweepStudy, open_storage
-from nnexp.sweeps import signals, work_on
+from nnexp.sweeps import work_on
 
 #: Seconds between two looks for open sweeps, and after which a silent worker counts as unhealthy.
 PAUSE = 2.0
@@ -49,7 +50,7 @@ def work(
         Interrupted: a signal; the work in flight was handed back.
     """
     deadline = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
-    with signals() as signalled, open_storage(stores.storage) as storage:
+    with signals.taken() as signalled, open_storage(stores.storage) as storage:
 
         def interrupted() -> int | None:
             _beat()
@@ -102,20 +103,20 @@ def check_health() -> str:
     """Tells that a worker of this user on this machine is alive.
 
     Raises:
-        NnexpError: there is none, or it has been silent for too long.
+        NnexpError: there is none, or the last one that moved has been silent for too long.
     """
-    try:
-        silent = time.time() - _heart().stat().st_mtime
-    except FileNotFoundError:
-        raise NnexpError("no worker runs here; start one: nnexp worker") from None
+    beats = [path.stat().st_mtime for path in _heart().parent.glob(f"nnexp-worker-{os.getuid()}-*")]
+    if not beats:
+        raise NnexpError("no worker runs here; start one: nnexp worker")
+    silent = time.time() - max(beats)
     if silent > SILENCE:
         raise NnexpError(f"the worker here has been silent for {silent:.0f} s; restart it")
     return "healthy"
 
 
 def _heart() -> Path:
-    """The file that a working worker touches."""
-    return Path(tempfile.gettempdir()) / f"nnexp-worker-{os.getuid()}"
+    """The file that this process touches as long as it works."""
+    return Path(tempfile.gettempdir()) / f"nnexp-worker-{os.getuid()}-{os.getpid()}"
 
 
 def _beat() -> None:

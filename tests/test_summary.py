@@ -107,12 +107,12 @@ def test_a_retest_is_read_back_from_the_runs_metrics() -> None:
 
 
 def test_equal_settings_name_no_factor() -> None:
-    """Of 25 sweeps of equal settings at most a few say that a factor matters."""
+    """Of 15 sweeps of equal settings at most a few say that a factor matters."""
     named = 0
-    for seed in range(25):
+    for seed in range(15):
         records, _ = sweep(60, lambda _: 0.3, seed=seed)
         named += "What matters" in " ".join(summarize_records("s", records).answer)
-    assert named <= 3
+    assert named <= 2
 
 
 def test_no_recovery_at_all() -> None:

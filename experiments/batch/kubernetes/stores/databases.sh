@@ -5,7 +5,7 @@
 (
 set -eu
 for service in optuna mlflow; do
-    password=$(sed -n 's/^password=//p' "/run/secrets/$service.conf")
+    password=$(sed -n 's/^password=//p' "${SECRETS:-/run/secrets}/$service.conf")
     export service password
     psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username postgres --dbname postgres << 'END'
 \getenv service service
