@@ -198,6 +198,11 @@ class Tracking:
         with translated(self.uri):
             self.client.log_batch(run_id, metrics=[Metric(key, value, now, step) for key, value in metrics.items()])
 
+    def status(self, run_id: str) -> str:
+        """A run's status, by MLflow's name."""
+        with translated(self.uri):
+            return str(self.client.get_run(run_id).info.status)
+
     def set_sweep_status(self, run_id: str, status: str) -> None:
         """Set the parent SCHEDULED, or FINISHED, FAILED or KILLED with the present time as its end."""
         with translated(self.uri):

@@ -139,6 +139,8 @@ def test_a_half_made_study_is_made_again_and_a_foreign_one_refused(store: Store)
 
 
 class quiet_optuna:  # noqa: N801
+    """Optuna's log lines are off in its block."""
+
     def __enter__(self) -> None:
         logging.getLogger("optuna").setLevel(logging.WARNING)
 
