@@ -27,7 +27,7 @@ def cell(value: Any, column: str = "") -> str:
     if isinstance(value, float):
         if "rate" in column and "learning" not in column:
             return answer.percent(float(value))
-        return f"{float(value):.3g}" if abs(value) < 1e4 else f"{float(value):,.0f}"
+        return f"{float(value):.3g}" if abs(value) < 1e3 else f"{float(value):,.0f}"
     if isinstance(value, int | np.integer):
         return f"{int(value):,}" if column == "networks" else str(value)
     return str(value)

@@ -174,14 +174,18 @@ def _sections(
 def _network_section(drawn: Portrait | None) -> Section | None:
     if drawn is None:
         return None
-    beside = "" if drawn.reference is None else " beside the hand-designed one"
-    caption = (
-        f"{drawn.title[:1].upper()}{drawn.title[1:]}: the lowest loss among those that reached the goal{beside}. "
-        "Colours: the network's output, from dark 0 to bright 1, ½ on the dotted line. Thick lines: where a hidden "
-        "unit changes sign (thin: a spare unit). Units are in the reference's order and have its signs: to flip or "
-        "reorder hidden units does not change what the network computes."
-    )
-    return Section("network", "The best network", caption, figures_network.network_figure(drawn))
+    parts = [f"{drawn.title[:1].upper()}{drawn.title[1:]}: the lowest loss among those that reached the goal."]
+    if drawn.task.n_inputs == 2:
+        parts.append(
+            "Colours: the network's output, from dark 0 to bright 1, ½ on the dotted line. Thick lines: where a hidden "
+            "unit changes sign (thin: a spare unit)."
+        )
+    if drawn.reference is not None:
+        parts.append(
+            "Units are in the reference's order and have its signs: to flip or reorder hidden units does not change "
+            "what the network computes."
+        )
+    return Section("network", "The best network", " ".join(parts), figures_network.network_figure(drawn))
 
 
 def _marginal_section(summary: Summary) -> Section:
@@ -200,7 +204,8 @@ def _phase_section(ranked: pd.DataFrame, rate: str) -> Section:
         "solved_rate": ("Where the task is solved", "solved the task"),
     }
     heading, verb = words[rate]
-    caption = f"Mean share of networks that {verb}, by learning rate and initial scale. Empty cells hold no setting."
+    x, y = (answer.label(factor) for factor in figures.phase_axes(ranked))
+    caption = f"Mean share of networks that {verb}, by {x} and {y}. Empty cells hold no setting."
     return Section(f"phase-{rate.removesuffix('_rate')}", heading, caption, figures.phase_diagram(ranked, rate))
 
 
@@ -248,7 +253,8 @@ def _solving_section(summary: Summary, population: Population) -> Section | None
         pooled.setdefault(str(sizes[trial]), []).append(known[trial])
     epochs = int(summary.ranked["epochs"].max())
     joined = {name: np.concatenate(parts) for name, parts in pooled.items()}
-    figure = figures_training.solving_curves({_title(summary, t): known[t] for t in first}, joined, epochs)
+    settings = {f"trial {trial} ({sizes[trial]} hidden)": known[trial] for trial in first}
+    figure = figures_training.solving_curves(settings, joined, epochs)
     if figure is None:
         return None
     caption = (
