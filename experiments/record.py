@@ -35,6 +35,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "xor": [{}],
     "encoding": [{}],
     "parity3": [{}],
+    "small": [{"epochs": epochs} for epochs in (2000, 10000, 40000)],
     "stopping": [
         *({"stop": "none", "epochs": epochs} for epochs in (500, 1000, 5000, 20000)),
         *({"stop": stop, "epochs": 20000} for stop in ("correct", "solved", "confident")),

@@ -46,8 +46,8 @@ def _environment() -> list[str]:
 def _distinct(tracking_uri: str, storage: str) -> list[str]:
     if database(tracking_uri) is not None and database(tracking_uri) == database(storage):
         return [
-            f"--tracking-uri and --storage are the same database, {redact(storage)}: MLflow and Optuna cannot share one "
-            "(both keep a table alembic_version); name another database for one of them"
+            f"--tracking-uri and --storage are the same database, {redact(storage)}: MLflow and Optuna cannot share "
+            "one (both keep a table alembic_version); name another database for one of them"
         ]
     return []
 

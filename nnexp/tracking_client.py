@@ -104,7 +104,8 @@ def _quiet() -> None:
     """Keep MLflow's own log lines to warnings: its errors are raised too, and told once, without tracebacks or URLs."""
     for name in ("mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name in ("alembic", "mlflow.pyfunc", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
-from scipy.stats import qmc
 
 from nnexp.config import Sweep
 from nnexp.space import Choice, FloatRange, IntRange
@@ -57,6 +56,8 @@ class Sobol:
     """Point k of a scrambled Sobol sequence over all dimensions, those of lists included."""
 
     def __init__(self, space: Searched, seed: int) -> None:
+        from scipy.stats import qmc  # scipy.stats is slow to load, and few sweeps need it
+
         self._space = space
         # scipy named the argument seed before 1.15 and rng since; the scrambled sequence is the same.
         self._points = qmc.Sobol(max(len(space), 1), scramble=True, seed=_stream(seed, _QMC))
