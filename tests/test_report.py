@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -158,12 +159,12 @@ def test_the_twin_says_the_same(page: Report, tmp_path: Path) -> None:
     """The Markdown holds the answer, the tables and a picture for each of the page's; all are written."""
     answer = re.findall(r"<p>(.*?)</p>", page.html)[0]
     assert answer in page.markdown
-    page.write(tmp_path)
-    page.write(tmp_path, "xnor-report")
+    page.write(tmp_path / "report.html")
+    page.write(tmp_path / "xnor report.html")
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", page.markdown)
-    elsewhere = re.findall(r"!\[.*?\]\((.*?)\)", (tmp_path / "xnor-report.md").read_text())
+    elsewhere = re.findall(r"!\[.*?\]\((.*?)\)", (tmp_path / "xnor report.md").read_text())
     assert len(pictures) == page.html.count("<figure")
-    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in [*pictures, *elsewhere])
+    assert all((tmp_path / unquote(name)).read_bytes().startswith(b"\x89PNG") for name in [*pictures, *elsewhere])
     assert (tmp_path / "report.html").read_text() == page.html
 
 
