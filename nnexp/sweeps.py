@@ -149,7 +149,7 @@ def work_on(
     def open_pool() -> Executor:
         return execution.open_pool(pool or "processes", workers)
 
-    writer = open_writer(tracking, run)
+    writer = open_writer(tracking, run, study.sweep.lease)
     worker = study.join()
     try:
         with worker.keep_beating():
@@ -175,7 +175,7 @@ def work_on(
         worker.leave()
 
 
-def open_writer(tracking: Tracking | None, run: SweepRun | None) -> Writer:
+def open_writer(tracking: Tracking | None, run: SweepRun | None, lease: float) -> Writer:
     """A writer to the sweep's runs; without tracking one that leaves everything in the spool."""
     if tracking is None or run is None:
         return Writer(None, log.warning)
@@ -183,6 +183,7 @@ def open_writer(tracking: Tracking | None, run: SweepRun | None) -> Writer:
         lambda entry, fresh: tracking.deliver(entry, run, fresh=fresh),
         log.warning,
         lambda step, metrics: tracking.log_progress(run.run_id, step, metrics),
+        fresh_for=lease / 2,
     )
 
 
@@ -227,7 +228,7 @@ def deliver_leftovers(study: SweepStudy, spool: Spool, writer: Writer) -> None:
     finished = {trial.number for trial in study.trials() if trial.is_finished}
     for entry in spool.entries(study.name):
         if entry.trial in finished:
-            writer.put(entry)
+            writer.put(entry, fresh=False)
 
 
 @contextlib.contextmanager

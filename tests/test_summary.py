@@ -93,7 +93,7 @@ def test_a_retest_gives_both_figures() -> None:
     assert summary.answer[0].startswith(f"Best: trial {first.trial}")
     assert "390 of 1,000 networks, 39%" in summary.answer[1]
     assert f"{first.figure.successes} of 256" in summary.answer[0]
-    assert summary.ranked["note"].iloc[0].startswith("re-tested: 390 of 1,000")
+    assert summary.ranked["note"].iloc[0] == "re-tested: 39% of 1,000"
 
 
 def test_a_retest_is_read_back_from_the_runs_metrics() -> None:
@@ -266,7 +266,7 @@ def test_every_format_holds_the_same_ranking(records: list[Run], tmp_path: Path)
     assert [row["trial"] for row in plain["ranked"]] == trials
     assert plain["best"]["in_the_sweep"]["networks"] == 256
     assert f"| 1 | {trials[0]} |" in (tmp_path / "s.md").read_text()
-    assert summary.answer[0] in (tmp_path / "s.txt").read_text()
+    assert summary.answer[0] in " ".join((tmp_path / "s.txt").read_text().split())
 
 
 def test_csv_keeps_every_digit(records: list[Run]) -> None:
