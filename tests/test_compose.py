@@ -194,7 +194,7 @@ def machine(services: dict[str, Any], tmp_path: Path) -> Iterator[Machine]:
     if programs is None:
         pytest.skip("PostgreSQL's initdb is not on this machine")
     secrets = tmp_path / "secrets"
-    with postgresql(tmp_path) as address:
+    with postgresql() as address:
         password, port = re.fullmatch(r"postgresql://postgres:(.*)@127.0.0.1:(\d+)/postgres", address).groups()  # type: ignore[union-attr]
         make_secrets(secrets, PGHOST="127.0.0.1", PGPORT=port)
         script = next(v.partition(":")[0] for v in services["postgres"]["volumes"] if "initdb.d" in v)
