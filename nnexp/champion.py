@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nnexp import tasks
 from nnexp.intervals import wilson
@@ -119,7 +119,7 @@ def model_name(task: str) -> str:
 def champion(tracking: Tracking, name: str) -> ModelVersion | None:
     """The version that holds the alias, or None."""
     try:
-        return tracking.client.get_model_version_by_alias(name, ALIAS)
+        return cast("ModelVersion", tracking.client.get_model_version_by_alias(name, ALIAS))
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None

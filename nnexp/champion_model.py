@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 
-class TwoLayerNetwork(PythonModel):  # type: ignore[misc]  # MLflow's class is untyped
+class TwoLayerNetwork(PythonModel):
     """Answers the probability that a row's output is 1."""
 
     def load_context(self, context: Any) -> None:

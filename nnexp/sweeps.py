@@ -14,11 +14,12 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnexp import config, execution, preflight, results
+from nnexp import config, execution, preflight, results, tracking_views
 from nnexp.conclusion import Conclusion
 from nnexp.config import Sweep
 from nnexp.errors import Interrupted, NnexpError, NotFoundError, StoreError
 from nnexp.progress import Progress
+from nnexp.references import has_reference
 from nnexp.spool import Spool
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
@@ -220,6 +221,14 @@ def parent(study: SweepStudy, tracking: Tracking) -> SweepRun:
     if known is None:
         task = plan.truth_table
         tracking.log_dataset(run.run_id, "task" if task.is_custom else task.spec, task.inputs, task.targets)
+        view = tracking_views.ranking(
+            tuple(plan.searched),
+            plan.objective[0],
+            ascending=plan.directions[0] == "minimize",
+            has_reference=has_reference(task),
+            now_ms=int(time.time() * 1000),
+        )
+        tracking.set_experiment_tag(run.experiment_id, tracking_views.PREFIX + tracking_views.RANKING, view)
     return run
 
 

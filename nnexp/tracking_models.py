@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nnexp import artifacts
 from nnexp.errors import NotFoundError
 from nnexp.network import Parameters
@@ -81,5 +79,4 @@ def _location(tracking: Tracking, model: str) -> str:
 
 
 def _network(content: dict[str, Any]) -> StoredNetwork:
-    weights = {name: np.asarray(content["weights"][name], dtype=np.float64)[None] for name in artifacts.WEIGHTS}
-    return StoredNetwork(Parameters(**weights), content["activation"], content["encoding"])
+    return StoredNetwork(artifacts.parameters_of(content), content["activation"], content["encoding"])

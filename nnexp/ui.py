@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-from nnexp import server
+from nnexp import server, tracking_views
 from nnexp.errors import Interrupted
 from nnexp.stores import Stores
 from nnexp.tracking import Tracking
@@ -29,7 +29,7 @@ def serve(
     """
     page = "#/experiments"
     if name is not None:
-        page = f"#/experiments/{Tracking(stores.tracking_uri).sweep(name).experiment_id}/runs"
+        page = tracking_views.page(Tracking(stores.tracking_uri).sweep(name).experiment_id)
 
     def end(number: int, _frame: object) -> None:
         raise Interrupted(number)
