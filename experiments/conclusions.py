@@ -5,6 +5,7 @@ Every figure of the conclusions is read from results/, so that the text cannot g
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,24 @@ def other_lines() -> dict[str, str]:
 
 
 def text() -> str:
-    """The README's text with the figures in their places."""
+    """The README's text with the figures in their places, its paragraphs wrapped again."""
     template = (HERE / "conclusions.md.in").read_text(encoding="utf-8")
-    return template.format(**grid_lines(), **symmetry_lines(), **other_lines())
+    blocks = template.format(**grid_lines(), **symmetry_lines(), **other_lines()).rstrip().split("\n\n")
+    return "\n\n".join(wrapped(block) for block in blocks) + "\n"
+
+
+def wrapped(block: str) -> str:
+    """A paragraph or list in lines of at most 120 characters; headings, tables and code stay as they are."""
+    if block.startswith(("#", "|", "<", "```")):
+        return block
+    items = block.split("\n- ") if block.startswith("- ") else [block]
+    indent = "  " if block.startswith("- ") else ""
+    lines = [" ".join(item.removeprefix("- ").split()) for item in items]
+    marks = ["- " + line if indent else line for line in lines]
+    return "\n".join(
+        textwrap.fill(line, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        for line in marks
+    )
 
 
 if __name__ == "__main__":

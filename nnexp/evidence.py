@@ -11,9 +11,20 @@ from nnexp.config import Sweep
 from nnexp.settings import Settings
 from nnexp.spool import Entry, Evidence, Spool, State
 
+#: The tag that says to which epoch the networks were trained: fewer than ``epochs`` where the trial was pruned.
+EPOCHS = "nnexp.epochs_trained"
+
 
 def spool_evidence(
-    spool: Spool, sweep: Sweep, trial: int, settings: Settings, trained: Trained, state: State, began: float
+    spool: Spool,
+    sweep: Sweep,
+    trial: int,
+    settings: Settings,
+    trained: Trained,
+    state: State,
+    *,
+    epochs: int,
+    began: float,
 ) -> Entry:
     """Writes a trial's evidence: params, curves, final metrics, ``networks.parquet`` and ``best_network.json``.
 
@@ -24,6 +35,7 @@ def spool_evidence(
         settings: as trained; adaptive rounds have raised ``seeds``.
         trained: its networks.
         state: COMPLETE or PRUNED.
+        epochs: to which it was trained: fewer than the sweep's where it was pruned.
         began: when its training began, in seconds since 1970.
 
     Raises:
@@ -39,12 +51,17 @@ def spool_evidence(
         trial=trial,
         state=state,
         params={"trial": str(trial), **{key: str(value) for key, value in settings.model_dump().items()}},
-        tags={**provenance.tags(), "nnexp.objective": ", ".join(sweep.objective), **objective(sweep, last)},
+        tags={
+            **provenance.tags(),
+            "nnexp.objective": ", ".join(sweep.objective),
+            **objective(sweep, last),
+            EPOCHS: str(epochs),
+        },
         name=run_name(trial, settings),
         note=note(settings, last, len(result.index)),
         started_ms=int(began * 1000),
         ended_ms=int(ended * 1000),
-        metrics=(*curves, *((key, settings.epochs, value) for key, value in finals.items())),
+        metrics=(*curves, *((key, epochs, value) for key, value in finals.items())),
     )
     return spool.write(
         evidence,

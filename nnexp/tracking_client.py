@@ -136,9 +136,7 @@ def translated(uri: str) -> Iterator[None]:
     except SQLAlchemyError as error:  # not yet within MLflow's own handling
         raise UnreachableError(f"{where}: {_reason(_line(error))}; check that the database is up") from error
     except OSError as error:  # requests' own are OSErrors too: artifacts are sent by it
-        raise UnreachableError(
-            f"{where}: {_line(error)}; check the tracking store and its artifact store"
-        ) from error
+        raise UnreachableError(f"{where}: {_line(error)}; check the tracking store and its artifact store") from error
 
 
 def _line(error: BaseException) -> str:

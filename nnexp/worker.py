@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
+from nnexp import heartbeat, signals
 from nnexp.conclusion import is_concluded
-from nnexp.errors import Interrupted, NnexpError
+from nnexp.errors import Interrupted
 from nnexp.progress import Progress
 from nnexp.stores import Stores
 from nnexp.study import Store, SweepStudy, open_storage
-from nnexp.sweeps import signals, work_on
+from nnexp.sweeps import work_on
 
-#: Seconds between two looks for open sweeps, and after which a silent worker counts as unhealthy.
+#: Seconds between two looks for open sweeps.
 PAUSE = 2.0
-SILENCE = 120.0
 
 
 def work(
@@ -49,10 +46,10 @@ def work(
         Interrupted: a signal; the work in flight was handed back.
     """
     deadline = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
-    with signals() as signalled, open_storage(stores.storage) as storage:
+    with signals.taken() as signalled, open_storage(stores.storage) as storage:
 
         def interrupted() -> int | None:
-            _beat()
+            heartbeat.beat()
             return signalled()
 
         try:
@@ -76,7 +73,7 @@ def work(
                         return
                     _sleep(PAUSE, interrupted)
         finally:
-            _heart().unlink(missing_ok=True)
+            heartbeat.stop()
 
 
 def open_studies(storage: Store, names: Sequence[str], *, concluded: bool) -> list[SweepStudy]:
@@ -96,30 +93,6 @@ def open_studies(storage: Store, names: Sequence[str], *, concluded: bool) -> li
         for study in found
         if not study.stop_requested() and not (study.is_done() and (concluded or is_concluded(study)))
     ]
-
-
-def check_health() -> str:
-    """Tells that a worker of this user on this machine is alive.
-
-    Raises:
-        NnexpError: there is none, or the last one that moved has been silent for too long.
-    """
-    beats = [path.stat().st_mtime for path in _heart().parent.glob(f"nnexp-worker-{os.getuid()}-*")]
-    if not beats:
-        raise NnexpError("no worker runs here; start one: nnexp worker")
-    silent = time.time() - max(beats)
-    if silent > SILENCE:
-        raise NnexpError(f"the worker here has been silent for {silent:.0f} s; restart it")
-    return "healthy"
-
-
-def _heart() -> Path:
-    """The file that this process touches as long as it works."""
-    return Path(tempfile.gettempdir()) / f"nnexp-worker-{os.getuid()}-{os.getpid()}"
-
-
-def _beat() -> None:
-    _heart().touch()
 
 
 def _sleep(seconds: float, interrupted: Callable[[], int | None]) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,6 +97,51 @@ def test_a_recorded_cell_comes_out_again() -> None:
     (then,) = (line for line in table if all(line[key] == str(value) for key, value in point.items()))
     for name in ("correct", "solved", "recovered", "mirror"):
         assert abs(int(then[name]) - now[name]) <= 10
+
+
+def test_check_compares_with_the_recorded_table(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`record.py` writes, `--check` then passes, and names the line once one count is another."""
+    small = config.load(EXPERIMENTS / "stopping.toml", ["seeds=16", "epochs=20"])
+    monkeypatch.setattr(config, "load", lambda path, overrides=(): small)
+    monkeypatch.setitem(record.VARIANTS, "stopping", [{"epochs": 10}])
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    assert record.main(["stopping"]) == 0
+    assert record.main(["stopping", "--check"]) == 0
+    path = tmp_path / "stopping.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(",16,", ",17,", 1), encoding="utf-8")
+    assert record.main(["stopping", "--check"]) == 1
+    assert "- 10,2,0.1,17," in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["encoding", "parity3"])
+def test_a_real_sweep_finds_what_the_recorder_writes(name: str, tmp_path: Path) -> None:
+    """`nnexp sweep` on the same file, through Optuna and MLflow, has the recorder's rates in every cell."""
+    small = [*SMALL[name], "space.learning_rate=2.0", "seeds=64", "epochs=400"]
+    small += [f"trials={config.load(EXPERIMENTS / f'{name}.toml', [*small, 'sampler=random']).grid_size}"]
+    options = [part for override in small for part in ("--set", override)]
+    command = [sys.executable, "-m", "nnexp", "sweep", str(EXPERIMENTS / f"{name}.toml"), *options, "--json"]
+    found = subprocess.run(
+        [*command, "--pool", "inline"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(EXPERIMENTS.parent), "MLFLOW_DISABLE_TELEMETRY": "true"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    sweep = config.load(EXPERIMENTS / f"{name}.toml", small)
+
+    def key(line: dict[str, object]) -> tuple[str, ...]:
+        return tuple(str(line[searched]) for searched in sweep.searched)
+
+    ours = {key(point): record.row(record.verdicts(sweep.settings(point))) for point in record.cells(sweep)}
+    theirs = {key(line): line for line in json.loads(found.stdout)["ranked"]}
+    assert set(theirs) == set(ours)
+    for cell, line in theirs.items():
+        for rate, count in (("solved_rate", "solved"), ("recovery_rate", "recovered"), ("mirror_rate", "mirror")):
+            assert line[rate] == pytest.approx(ours[cell][count] / 64)
 
 
 def test_the_conclusions_quote_the_recorded_tables() -> None:

@@ -62,6 +62,17 @@ def test_weights_are_those_of_plain_gradient_descent(
     np.testing.assert_allclose(r.history.loss[:, 1], [losses[e] for e in r.history.epochs], rtol=1e-9)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+@pytest.mark.parametrize("hidden", [3, 16, 40])
+def test_many_samples_and_wide_layers_train_the_same_way(activation: Any, hidden: int) -> None:
+    """1,024 samples of 10 inputs: several networks a tile, and one."""
+    s = Settings(task="parity:10", activation=activation, hidden_size=hidden, epochs=8, learning_rate=1.0)
+    expected, losses, _ = textbook(s, 1)
+    r = training.train(s, index=[0, 1])
+    np.testing.assert_allclose(r.parameters.W1[1], expected.W1[0], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(r.loss[1], losses[-1], rtol=1e-12)
+
+
 def test_float32_stays_close_to_float64() -> None:
     """The same networks, single precision, some epochs on."""
     a = training.train(Settings(epochs=100, seeds=50))

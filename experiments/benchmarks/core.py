@@ -1,6 +1,6 @@
 """Nanoseconds for one epoch of one network, `nnexp` beside its peers: one core, one process, in alternation.
 
-    python experiments/benchmarks/core.py [--repeats 7] [--hidden 2 4 8] [--dtype float64 float32]
+    python experiments/benchmarks/core.py [--repeats 7] [--hidden 2 4 8] [--dtype float64 float32] [--wide]
 
 Needs the extra: pip install '.[bench]'. Writes results/core.md and results/core.json beside this file. Times are the
 process's own (all its threads'), so that other programs on the machine cost little; they still share its caches.
@@ -35,30 +35,34 @@ TOLERANCE = {"float64": 1e-9, "float32": 2e-3}
 PACKAGES = ("numpy", "torch", "jax", "jaxlib", "scikit-learn", "numba")
 
 
-def initial(R: int, H: int, dtype: str) -> peers.Weights:
-    """R Glorot-uniform networks of 2 inputs."""
-    from nnexp import initializers
-    from nnexp.settings import Settings
-
-    p = initializers.draw(Settings(hidden_size=H, dtype=dtype), range(R))
-    return p.W1, p.b1, p.W2, p.b2
-
-
-def data(dtype: str) -> tuple[Any, Any]:
-    """XNOR: X (2, 4), Y (4,)."""
-    return np.array([[0, 0, 1, 1], [0, 1, 0, 1]], dtype), np.array([1, 0, 0, 1], dtype)
+def initial(R: int, H: int, N: int, dtype: str) -> peers.Weights:
+    """R Glorot-uniform networks of N inputs and H hidden units."""
+    rng = np.random.default_rng(0)
+    W1 = rng.uniform(-1, 1, (R, H, N)) * np.sqrt(6 / (N + H))
+    W2 = rng.uniform(-1, 1, (R, H)) * np.sqrt(6 / (H + 1))
+    return W1.astype(dtype), np.zeros((R, H), dtype), W2.astype(dtype), np.zeros(R, dtype)
 
 
-def check(peer: peers.Peer, dtype: str, H: int) -> float:
+def data(wide: bool, dtype: str) -> tuple[Any, Any]:
+    """XNOR: X (2, 4), Y (4,); or, wide, the parity of 1,000 different rows of 16 bits: X (16, 1000), Y (1000,)."""
+    if not wide:
+        return np.array([[0, 0, 1, 1], [0, 1, 0, 1]], dtype), np.array([1, 0, 0, 1], dtype)
+    rows = np.random.default_rng(0).choice(2**16, 1000, replace=False)
+    X = rows[None] >> np.arange(16)[:, None] & 1
+    return X.astype(dtype), (X.sum(axis=0) % 2).astype(dtype)
+
+
+def check(peer: peers.Peer, wide: bool, dtype: str, H: int) -> float:
     """The largest difference of a peer's weights from the NumPy loop's after some epochs from one start.
 
     Raises:
         SystemExit: it is more than rounding explains.
     """
-    start = initial(64, H, dtype)
-    trainer = peer(start, *data(dtype), RATE)
+    X, Y = data(wide, dtype)
+    start = initial(4 if wide else 64, H, len(X), dtype)
+    trainer = peer(start, X, Y, RATE)
     trainer.run(CHECKED_EPOCHS)
-    exact = peers.numpy_loop(tuple(part.astype("float64") for part in start), *data("float64"), RATE)
+    exact = peers.numpy_loop(tuple(part.astype("float64") for part in start), *data(wide, "float64"), RATE)
     exact.run(CHECKED_EPOCHS)
     pairs = zip(trainer.weights(), exact.weights(), strict=True)
     difference = max(float(np.abs(np.asarray(found)[0] - wanted[0]).max()) for found, wanted in pairs)
@@ -70,9 +74,10 @@ def check(peer: peers.Peer, dtype: str, H: int) -> float:
 class Contest:
     """One peer at one batch size, H and dtype: calibrated, then timed again and again."""
 
-    def __init__(self, name: str, peer: peers.Peer, R: int, H: int, dtype: str) -> None:
+    def __init__(self, name: str, peer: peers.Peer, R: int, wide: bool, H: int, dtype: str) -> None:
         self.key = {"name": name, "batch": R, "hidden": H, "dtype": dtype}
-        self.trainer = peer(initial(R, H, dtype), *data(dtype), RATE)
+        X, Y = data(wide, dtype)
+        self.trainer = peer(initial(R, H, len(X), dtype), X, Y, RATE)
         self.networks, self.times = R, []
         epochs = 2
         self.trainer.run(epochs)  # compiles
@@ -94,10 +99,13 @@ class Contest:
         return {**self.key, "ns": statistics.median(self.times), "low": min(self.times), "high": max(self.times)}
 
 
-def measure(H: int, dtype: str, repeats: int) -> list[dict[str, Any]]:
+def measure(wide: bool, H: int, dtype: str, repeats: int) -> list[dict[str, Any]]:
     """All peers at one H and dtype."""
-    differences = {name: check(peer, dtype, H) for name, peer, _ in peers.ALL if peer is not peers.tanh_floor}
-    contests = [Contest(name, peer, R, H, dtype) for name, peer, sizes in peers.ALL for R in sizes]
+    entered = [(name, peer, broad if wide else narrow) for name, peer, narrow, broad in peers.ALL]
+    differences = {
+        name: check(peer, wide, dtype, H) for name, peer, sizes in entered if sizes and peer is not peers.tanh_floor
+    }
+    contests = [Contest(name, peer, R, wide, H, dtype) for name, peer, sizes in entered for R in sizes]
     for _ in range(repeats):
         for contest in contests:
             contest.measure()
@@ -160,26 +168,27 @@ def bars(results: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def markdown(results: list[dict[str, Any]], facts: dict[str, str]) -> str:
+def markdown(results: list[dict[str, Any]], facts: dict[str, str], wide: bool) -> str:
     """The tables: each peer at its best batch size, then all."""
     columns = sorted({(r["dtype"], r["hidden"]) for r in results}, key=lambda c: (c[0] != "float64", c[1]))
-    heads = [f"{dtype}, H = {H}" for dtype, H in columns]
+    heads = " | ".join(f"{dtype}, H = {H}" for dtype, H in columns)
+    rule = "---|" * len(columns)
+    table = "1,000 samples, 16-64-1" if wide else "XNOR, 2-H-1"
+    versions = ", ".join(f"{name} {facts[name]}" for name in PACKAGES)
     lines = ["# Core: ns for one epoch of one network", ""]
-    lines += [f"XNOR, 2-H-1, tanh, cross-entropy. {facts['cpu']}, {facts['cores']}. Python {facts['python']}, "]
-    lines[-1] += ", ".join(f"{name} {facts[name]}" for name in PACKAGES) + ". Medians; the best batch size R of each."
-    lines += ["", f"| | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
-    for name, _, _ in peers.ALL:
-        cells = []
-        for dtype, H in columns:
-            r = best(results, H, dtype)[name]
-            cells.append(f"{r['ns']:,.1f} (R {r['batch']})")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    lines += ["", *bars(results), "", "| | R | " + " | ".join(heads) + " |", f"|---|---|{'---|' * len(heads)}"]
-    for name, _, sizes in peers.ALL:
-        for R in sizes:
-            found = {(r["dtype"], r["hidden"]): r for r in results if (r["name"], r["batch"]) == (name, R)}
-            cells = [f"{found[c]['ns']:,.1f} ({found[c]['low']:,.1f} to {found[c]['high']:,.1f})" for c in columns]
-            lines.append(f"| {name} | {R} | {' | '.join(cells)} |")
+    lines += [f"{table}, tanh, cross-entropy. {facts['cpu']}, {facts['cores']}. Python {facts['python']}, {versions}."]
+    lines += ["Medians; first the best batch size R of each.", "", f"| | {heads} |", f"|---|{rule}"]
+    names = list(dict.fromkeys(r["name"] for r in results))
+    for name in names:
+        chosen = [best(results, H, dtype)[name] for dtype, H in columns]
+        lines.append(f"| {name} | " + " | ".join(f"{r['ns']:,.1f} (R {r['batch']})" for r in chosen) + " |")
+    if not wide:
+        lines += ["", *bars(results)]
+    lines += ["", f"| | R | {heads} |", f"|---|---|{rule}"]
+    for name, R in dict.fromkeys((r["name"], r["batch"]) for r in results):
+        found = {(r["dtype"], r["hidden"]): r for r in results if (r["name"], r["batch"]) == (name, R)}
+        cells = [f"{found[c]['ns']:,.1f} ({found[c]['low']:,.1f} to {found[c]['high']:,.1f})" for c in columns]
+        lines.append(f"| {name} | {R} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 
@@ -189,14 +198,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--hidden", type=int, nargs="+", default=[2, 4, 8])
     parser.add_argument("--dtype", nargs="+", default=["float64", "float32"], choices=["float64", "float32"])
+    parser.add_argument("--wide", action="store_true", help="16 inputs, 64 hidden units, 1,000 samples instead")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
-    results = [r for dtype in options.dtype for H in options.hidden for r in measure(H, dtype, options.repeats)]
+    hidden = [64] if options.wide else options.hidden
+    results = [r for dtype in options.dtype for H in hidden for r in measure(options.wide, H, dtype, options.repeats)]
     facts = machine()
     options.out.mkdir(exist_ok=True)
-    (options.out / "core.json").write_text(json.dumps({"machine": facts, "results": results}, indent=1) + "\n")
-    text = markdown(results, facts)
-    (options.out / "core.md").write_text(text)
+    name = "core-wide" if options.wide else "core"
+    (options.out / f"{name}.json").write_text(json.dumps({"machine": facts, "results": results}, indent=1) + "\n")
+    text = markdown(results, facts, options.wide)
+    (options.out / f"{name}.md").write_text(text)
     print(text)
 
 

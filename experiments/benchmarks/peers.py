@@ -318,15 +318,18 @@ numba_scalar = _numba_trainer(False)
 numba_fastmath = _numba_trainer(True)
 
 
-def nnexp(start: Weights, _X: Any, _Y: Any, rate: float) -> Trainer:
+def nnexp(start: Weights, X: Any, Y: Any, rate: float) -> Trainer:
     """`nnexp.training` as a sweep calls it: it notes when each network is first correct and solved, and its history."""
+    import json
+
     from nnexp import training
     from nnexp.network import Parameters
     from nnexp.settings import Settings
 
+    table = {"inputs": X.T.astype(int).tolist(), "targets": Y.astype(int).tolist()}
     settings = Settings(
-        hidden_size=start[1].shape[1], learning_rate=rate, dtype=str(start[0].dtype), epochs=10_000_000, stop="none",
-        seeds=len(start[3]),
+        task=json.dumps(table), hidden_size=start[1].shape[1], learning_rate=rate, dtype=str(start[0].dtype),
+        epochs=10_000_000, stop="none",
     )  # fmt: skip
     state = training.start(settings, initial=Parameters(*start))
 
@@ -355,19 +358,19 @@ def tanh_floor(start: Weights, X: Any, _Y: Any, _rate: float) -> Trainer:
     return Trainer(run, lambda: start)
 
 
-#: Name, peer, the batch sizes it is tried at.
-ALL: list[tuple[str, Peer, tuple[int, ...]]] = [
-    ("nnexp", nnexp, (1, 100, 1000, 2048, 4096, 8192)),
-    ("tanh evaluations alone", tanh_floor, (4096,)),
-    ("NumPy loop", numpy_loop, (1,)),
-    ("scikit-learn MLPClassifier", scikit_learn, (1,)),
-    ("PyTorch modules in a loop", torch_modules, (1,)),
-    ("PyTorch batched (baddbmm, autograd)", torch_batched, (1000, 4096, 16384)),
-    ("PyTorch vmap", torch_vmap, (1000, 4096, 16384)),
-    ("PyTorch with gradients by hand, replicas last", torch_by_hand, (512, 1024, 2048, 4096)),
-    ("JAX jit, vmap", jax_vmap, (256, 1024, 4096, 16384)),
-    ("JAX jit, replicas last", jax_replicas_last, (256, 1024, 4096, 16384)),
-    ("JAX jit, gradients by hand, unrolled over this table", jax_by_hand, (128, 256, 512, 4096)),
-    ("numba, scalar loop", numba_scalar, (256,)),
-    ("numba, scalar loop, fastmath", numba_fastmath, (256,)),
+#: Name, peer, the batch sizes it is tried at on small tables and on wide ones (none: left out).
+ALL: list[tuple[str, Peer, tuple[int, ...], tuple[int, ...]]] = [
+    ("nnexp", nnexp, (1, 100, 1000, 2048, 4096, 8192), (1, 8, 32)),
+    ("tanh evaluations alone", tanh_floor, (4096,), (8,)),
+    ("NumPy loop", numpy_loop, (1,), (1,)),
+    ("scikit-learn MLPClassifier", scikit_learn, (1,), (1,)),
+    ("PyTorch modules in a loop", torch_modules, (1,), (1,)),
+    ("PyTorch batched (baddbmm, autograd)", torch_batched, (1000, 4096, 16384), (1, 8, 32)),
+    ("PyTorch vmap", torch_vmap, (1000, 4096, 16384), (1, 8, 32)),
+    ("PyTorch with gradients by hand, replicas last", torch_by_hand, (512, 1024, 2048, 4096), (1, 8, 32)),
+    ("JAX jit, vmap", jax_vmap, (256, 1024, 4096, 16384), (1, 8, 32)),
+    ("JAX jit, replicas last", jax_replicas_last, (256, 1024, 4096, 16384), (1, 8, 32)),
+    ("JAX jit, gradients by hand, unrolled over this table", jax_by_hand, (128, 256, 512, 4096), ()),
+    ("numba, scalar loop", numba_scalar, (256,), (1,)),
+    ("numba, scalar loop, fastmath", numba_fastmath, (256,), (1,)),
 ]

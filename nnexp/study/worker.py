@@ -10,8 +10,10 @@ Each method's writes are in such an order that a death between any two leaves wh
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,10 +27,13 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nnexp.config import Sweep
 from nnexp.errors import NotFoundError, StoreError
 from nnexp.study import samplers, workers
-from nnexp.study.records import CLAIM, RESULT, Claim, FinishedState, Reclaimed, TrialRecord, feasible, record
+from nnexp.study.records import CLAIM, PARAMS, RESULT, Claim, FinishedState, Reclaimed, TrialRecord, feasible, record
 
 if TYPE_CHECKING:
     from nnexp.study.sweep_study import SweepStudy
+
+#: Seconds for which claims keep other processes waiting, at most one suggestion longer.
+TURN = 1.0
 
 
 class Worker:
@@ -107,8 +112,14 @@ class Worker:
         A setting whose workers died `SweepStudy.max_deaths` times comes last and alone, and while it is held nothing
         else is given: if the worker dies again, it is known why.
         """
-        claims = self.study.exclusively(lambda: self._claim(n))
-        self._held.update((claim.number, claim) for claim in claims)
+        claims: list[Claim] = []
+        while n > 0:
+            more = self.study.exclusively(functools.partial(self._claim, n))
+            if not more:
+                break
+            self._held.update((claim.number, claim) for claim in more)
+            claims += more
+            n -= len(more)
         return claims
 
     def _claim(self, n: int) -> list[Claim]:
@@ -119,8 +130,17 @@ class Worker:
         waiting = [t for t in view.unfinished if t.state == TrialState.WAITING and t.number < budget]
         suspects = [t for t in waiting if record(t).deaths >= self.study.max_deaths]
         ready = [t for t in waiting if record(t).deaths < self.study.max_deaths]
-        claims = [claim for t in ready[:n] if (claim := self._take(t)) is not None]
-        claims += [self._new(number) for number in range(view.total, min(view.total + n - len(claims), budget))]
+        deadline = time.monotonic() + TURN
+        claims: list[Claim] = []
+        number = view.total
+        while len(claims) < n and (ready or number < budget) and not (claims and time.monotonic() > deadline):
+            if ready:
+                claim = self._take(ready.pop(0))
+            else:
+                claim = self._new(number)
+                number = number + 1 if claim is None else claim.number + 1
+            if claim is not None:
+                claims.append(claim)
         if not claims and not self._held:
             claims = [claim for t in suspects[:1] if (claim := self._take(t)) is not None]
         return claims
@@ -128,7 +148,7 @@ class Worker:
     def _take(self, trial: FrozenTrial) -> Claim | None:
         """A waiting trial; None if somebody else was quicker."""
         known = record(trial)
-        said = {"worker": self.id, "attempt": known.attempt + 1, "deaths": known.deaths}
+        said = _said(known, self.id, known.attempt + 1)
         try:
             # First whose it is: a trial that runs for nobody would have to be guessed at.
             self._storage.set_trial_user_attr(known.trial_id, CLAIM, said)
@@ -139,25 +159,33 @@ class Worker:
         params = self._complete(known.trial_id, known.number, known.params)
         return Claim(known.number, known.trial_id, params, known.attempt + 1, self.id)
 
-    def _new(self, number: int) -> Claim:
-        """A trial that did not exist."""
-        params = {} if self._pure is None else self._pure.params(number)
+    def _new(self, expected: int) -> Claim | None:
+        """A trial that did not exist; ``expected`` is the number that it should get."""
+        params = {} if self._pure is None else self._pure.params(expected)
         template = create_trial(
             state=TrialState.RUNNING,
             params=params,
             distributions={key: self._distributions[key] for key in params},
-            user_attrs={CLAIM: {"worker": self.id, "attempt": 1, "deaths": 0}},
+            user_attrs={CLAIM: {"worker": self.id, "attempt": 1, "deaths": 0, "alone": 0}},
         )
-        study_id = self.study.study_id
-        trial_id = self._storage.create_new_trial(study_id, template)
-        try:
-            given = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-        except KeyError:
-            given = None
-        if given != trial_id:
-            self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
-            raise StoreError(f"{self.study.store.address}: another program writes into sweep {self.study.name!r}")
+        trial_id = self._storage.create_new_trial(self.study.study_id, template)
+        if self._has_number(trial_id, expected):
+            return Claim(expected, trial_id, self._complete(trial_id, expected, params), 1, self.id)
+        # Somebody else made one meanwhile: another program, or this process was stopped and its lock taken from it.
+        number = self._storage.get_trial(trial_id).number
+        if self._pure is not None:
+            params = self._pure.params(number)
+            self._storage.set_trial_user_attr(trial_id, PARAMS, params)
+        if number >= self.study.sweep.trials:
+            self._return(trial_id, {"worker": None, "attempt": 0, "deaths": 0})
+            return None
         return Claim(number, trial_id, self._complete(trial_id, number, params), 1, self.id)
+
+    def _has_number(self, trial_id: int, number: int) -> bool:
+        try:
+            return self._storage.get_trial_id_from_study_id_trial_number(self.study.study_id, number) == trial_id
+        except KeyError:
+            return False
 
     def _complete(self, trial_id: int, number: int, known: Mapping[str, Any]) -> dict[str, Any]:
         """The trial's parameters, those that are missing drawn and stored."""
@@ -239,8 +267,7 @@ class Worker:
             for claim in claims:
                 known = record(self._storage.get_trial(claim.trial_id))
                 if self._is_still(claim, known):
-                    said = {"worker": None, "attempt": known.attempt - 1, "deaths": known.deaths}
-                    self._return(known.trial_id, said)
+                    self._return(known.trial_id, _said(known, None, known.attempt - 1))
 
         if claims:
             self.study.exclusively(work)
@@ -259,6 +286,9 @@ class Worker:
 
     def reclaim_dead(self) -> Reclaimed:
         """Take back the trials of workers that died or left; a setting that kills its workers is set aside as FAIL.
+
+        It must have killed them while nothing else was in training: a pool's process once, and twice in all; or, since
+        whole workers are killed for other reasons too, `SweepStudy.max_deaths` + 1 of them.
 
         Call it at least every half lease: the time in which a worker moves its counter is counted between calls.
         """
@@ -299,23 +329,26 @@ class Worker:
         for trial in self.study.view.unfinished:
             if self._is_abandoned(trial, known, dead):
                 left = record(trial)
-                died = left.owner in dead and not known[str(left.owner)].left
-                self._give_up(left, taken, died=died, alone=company[left.owner] == 1)
+                deaths = int(left.owner in dead and not known[str(left.owner)].left)
+                # A whole worker may have been killed for other reasons, by chance at this setting again and again.
+                limit = self.study.max_deaths + 1
+                self._give_up(left, taken, deaths=deaths, alone=company[left.owner] == 1, limit=limit)
         for name in dead:
             if not known[name].left:  # last: whether it died or left makes a difference above
                 buried = replace(known[name], left=True).plain()
                 self._storage.set_study_user_attr(self.study.study_id, workers.PREFIX + name, buried)
         return taken
 
-    def _give_up(self, trial: TrialRecord, taken: Reclaimed, *, died: bool, alone: bool) -> None:
+    def _give_up(self, trial: TrialRecord, taken: Reclaimed, *, deaths: int, alone: bool, limit: int) -> None:
         """Return a trial to those that wait, or set it aside when it killed too often, and surely it alone."""
-        deaths = trial.deaths + died
-        said = {"worker": None, "attempt": trial.attempt, "deaths": deaths}
-        if not (died and alone and deaths >= self.study.max_deaths):
+        told = replace(trial, deaths=trial.deaths + deaths, alone=trial.alone + (deaths if alone else 0))
+        said = _said(told, None, trial.attempt)
+        guilty = deaths and alone and told.deaths >= self.study.max_deaths and told.alone >= limit
+        if not guilty or set(trial.params) != set(self._distributions):  # without them it was never in training
             self._return(trial.trial_id, said)
             taken.waiting.append(trial.number)
             return
-        error = f"its process was killed {deaths} times, the last time while training this setting alone"
+        error = f"its process was killed {told.deaths} times, the last time while training this setting alone"
         result = {"worker": trial.owner, "attempt": trial.attempt, "attrs": {"error": error}}
         self._storage.set_trial_user_attr(trial.trial_id, CLAIM, said)
         self._storage.set_trial_user_attr(trial.trial_id, RESULT, result)
@@ -330,7 +363,7 @@ class Worker:
             for claim in claims:
                 trial = record(self._storage.get_trial(claim.trial_id))
                 if self._is_still(claim, trial):
-                    self._give_up(trial, taken, died=True, alone=len(claims) == 1)
+                    self._give_up(trial, taken, deaths=1, alone=len(claims) == 1, limit=1)
             return taken
 
         taken = self.study.exclusively(work)
@@ -347,6 +380,11 @@ def _pruner(sweep: Sweep) -> BasePruner | None:
         # Rungs at 1/64, 1/16 and 1/4 of the epochs; the default would take them from the first trial to finish.
         return SuccessiveHalvingPruner(min_resource=max(1, sweep.epochs // 64), reduction_factor=4)
     return None
+
+
+def _said(trial: TrialRecord, worker: str | None, attempt: int) -> dict[str, Any]:
+    """Whose a trial is, as its attribute says it."""
+    return {"worker": worker, "attempt": attempt, "deaths": trial.deaths, "alone": trial.alone}
 
 
 def _finite(attrs: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ for service in optuna mlflow; do
 \getenv service service
 \getenv password password
 CREATE ROLE :"service" LOGIN PASSWORD :'password';
-CREATE DATABASE :"service" OWNER :"service";
+CREATE DATABASE :"service" OWNER :"service" ENCODING 'UTF8' TEMPLATE template0;
 REVOKE CONNECT ON DATABASE :"service" FROM PUBLIC;
 END
 done
