@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ def truth_table(name: str, inputs: Any, targets: Any) -> DatasetInput:
     columns = {f"x{i + 1}": column.astype(bool) for i, column in enumerate(np.asarray(inputs).T)}
     frame = pd.DataFrame(columns | {"y": np.asarray(targets).astype(bool)})
     source = CodeDatasetSource(tags={"mlflow.source.name": "nnexp"})
-    table = PandasDataset(frame, source, targets="y", name=f"{name} truth table")
+    digest = hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()[:8]  # MLflow's own leaves out truth values
+    table = PandasDataset(frame, source, targets="y", name=f"{name} truth table", digest=digest)
     plain = table.to_dict()
     entity = Dataset(
         plain["name"], plain["digest"], plain["source_type"], plain["source"], plain["schema"], plain["profile"]
