@@ -35,6 +35,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "xor": [{}],
     "encoding": [{}],
     "parity3": [{}],
+    "small": [{"epochs": epochs} for epochs in (2000, 10000, 40000)],
     "stopping": [
         *({"stop": "none", "epochs": epochs} for epochs in (500, 1000, 5000, 20000)),
         *({"stop": stop, "epochs": 20000} for stop in ("correct", "solved", "confident")),
@@ -133,7 +134,7 @@ def record(name: str, overrides: Sequence[str] = (), out: Any = sys.stderr) -> d
             lines.append({**change, **point, **row(found)})
             points.append({**change, **point})
             kept.append({grade: found[grade] for grade in RATES if grade in found})
-            print(f"\r{name}: {len(lines)} cells", end="", file=out, flush=True)
+            print(f"{name}: {len(lines)} cells", end="\r", file=out, flush=True)
     print(file=out)
     tables = {f"{name}.csv": as_csv(lines)}
     if len(sweep.searched) > 1 and not VARIANTS[name][0]:

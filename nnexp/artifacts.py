@@ -137,6 +137,13 @@ def best_network(result: TrainingResult, grades: Mapping[str, NDArray[Any]]) -> 
     }
 
 
+def parameters_of(network: Mapping[str, Any]) -> Parameters:
+    """The weights in the content of a best_network.json, as one network (R = 1); what is null becomes nan."""
+    from nnexp.network import Parameters
+
+    return Parameters(**{name: np.asarray(network["weights"][name], dtype=np.float64)[None] for name in WEIGHTS})
+
+
 def plain(value: Any) -> Any:
     """A NumPy value as what JSON knows: lists, numbers, Booleans, strings; what is not finite as null."""
     if isinstance(value, np.ndarray | np.generic):

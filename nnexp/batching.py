@@ -188,13 +188,12 @@ class _Pass:
 
     def _stop_step(self) -> Array:
         """The step at which each lane first met its stop; of meaning where it is frozen."""
-        worst = self.tile.worst[: self.steps]
-        if self.stop == "confident":
-            return np.argmax(worst < worst.dtype.type(-CONFIDENT), axis=0)
-        met = worst < 0
+        worst: Array = self.tile.worst[: self.steps]
+        met: Array = worst < (worst.dtype.type(-CONFIDENT) if self.stop == "confident" else 0)
         if self.stop == "solved":
             met &= self.tile.product[: self.steps] < SOLVED
-        return np.argmax(met, axis=0)
+        first: Array = met.argmax(axis=0)
+        return first
 
 
 def _lanes(count: int) -> int:

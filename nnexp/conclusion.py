@@ -5,18 +5,17 @@ Any worker that sees the budget met may do it; one does, and doing it again chan
 
 from __future__ import annotations
 
-import json
-import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from nnexp import batches, execution, rendering, results
+from nnexp import batches, execution, results
+from nnexp.errors import NnexpError
 from nnexp.evidence import failure_evidence, spool_evidence
+from nnexp.publication import publish
 from nnexp.spool import Entry, Spool
 from nnexp.study import FinishedState, SweepStudy, TrialRecord, Worker
 from nnexp.tracking import Tracking
@@ -57,7 +56,11 @@ class Conclusion:
     workers: int
 
     def write(self) -> None:
-        """Concludes the sweep, or waits for the worker that does."""
+        """Concludes the sweep, or waits for the worker that does.
+
+        Raises:
+            StoreError: a store failed. NnexpError: the training pool did.
+        """
         budget = self.study.sweep.trials
         while not is_concluded(self.study):
             if not self._elected(budget):
@@ -66,48 +69,49 @@ class Conclusion:
             pool = self.open_pool()
             try:
                 self.restore(pool)
-                self.flush()
                 self._retest(pool)
+            except BrokenExecutor as error:
+                raise NnexpError(
+                    f"the training pool broke ({str(error) or type(error).__name__}); try again, with fewer --jobs"
+                ) from error
             finally:
                 execution.abandon(pool)
-            self._publish()
+            publish(self.study, self.tracking, self.run)
             self.study.set(WRITTEN, budget)
 
     def _elected(self, budget: int) -> bool:
         """Whether this worker is the one that writes; a dead one is replaced."""
         key = f"{WRITER}:{budget}"
         writer = self.study.set_once(key, self.worker.id)
-        if writer != self.worker.id and writer in self.worker.dead():
-            self.study.set(key, self.worker.id)
-            return False  # two may have done so: the last one's word stands at the next look
-        return bool(writer == self.worker.id)
+        if writer == self.worker.id:
+            return True
+        return writer in self.worker.dead() and self.study.swap(key, writer, self.worker.id)
 
     def restore(self, pool: Executor) -> list[int]:
-        """Trains again what is finished in the study, but neither in MLflow nor waiting anywhere; gives the numbers."""
-        delivered = {
-            trial
-            for trial, runs in self.tracking.delivered_trials(self.study.name).items()
-            if any(status != "RUNNING" for _, status in runs)
-        }
-        waiting = {entry.trial: entry for entry in self.spool.entries(self.study.name)}
-        lost = []
-        for trial in self.study.trials():
-            if not trial.is_finished or trial.number in delivered:
-                continue
-            if trial.number in waiting:
-                self.writer.put(waiting[trial.number], fresh=False)
-            elif not self._is_coming(trial):
-                self.writer.put(self._again(pool, trial), fresh=False)
-                lost.append(trial.number)
-        return lost
+        """Sees to it that every finished trial is in MLflow once, in full; gives the numbers that were trained again.
 
-    def _is_coming(self, trial: TrialRecord) -> bool:
-        """Whether the trial's evidence is with another living worker; waits for it as long as that worker lives."""
-        while trial.owner is not None and trial.owner != self.worker.id and trial.owner not in self.worker.dead():
-            if trial.number in self.tracking.delivered_trials(self.study.name):
-                return True
-            time.sleep(TICK)
-        return False
+        What another living worker has finished is awaited; what nobody has any more is trained again.
+        """
+        made = []
+        while lost := self._undelivered():
+            waiting = {entry.trial: entry for entry in self.spool.entries(self.study.name)}
+            dead = self.worker.dead()
+            for trial in lost:
+                if trial.number in waiting:
+                    self.writer.put(waiting[trial.number], fresh=False)
+                elif trial.state == "FAIL" or trial.owner in (None, self.worker.id) or trial.owner in dead:
+                    self.writer.put(self._again(pool, trial), fresh=False)
+                    made.append(trial.number)
+            self.flush()
+            time.sleep(0 if made or waiting else TICK)
+        self.tracking.delete_duplicates(self.study.name)
+        return made
+
+    def _undelivered(self) -> list[TrialRecord]:
+        """The finished trials that have no ended run."""
+        runs = self.tracking.delivered_trials(self.study.name)
+        ended = {number for number, of_trial in runs.items() if of_trial[0][1] != "RUNNING"}
+        return [trial for trial in self.study.trials() if trial.is_finished and trial.number not in ended]
 
     def _again(self, pool: Executor, trial: TrialRecord) -> Entry:
         """A trial's evidence made again: the same networks to the bit."""
@@ -120,7 +124,7 @@ class Conclusion:
         epochs = int(trial.attrs.get("epochs", settings.epochs))
         trained = batches.train(pool, settings, np.arange(settings.seeds), self.workers, until=epochs)
         state: FinishedState = "PRUNED" if trial.state == "PRUNED" else "COMPLETE"
-        return spool_evidence(self.spool, sweep, trial.number, settings, trained, state, began)
+        return spool_evidence(self.spool, sweep, trial.number, settings, trained, state, epochs=epochs, began=began)
 
     def _retest(self, pool: Executor) -> None:
         """Trains the winner on fresh networks: the best of many settings looks better than it is."""
@@ -135,18 +139,3 @@ class Conclusion:
         self.tracking.log_progress(
             summary.best.run_id, 0, {"retest_networks": float(count), "retest_rate": float(hits.mean())}
         )
-
-    def _publish(self) -> None:
-        """Gives the parent run its tables, its description and its end, and marks the best child."""
-        self.tracking.log_text(self.run.run_id, json.dumps(self.study.importances(), indent=2), results.IMPORTANCE)
-        read = results.SweepResults(self.tracking, self.study.name)
-        summary = read.summary()
-        with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
-            files = Path(directory)
-            read.report().write(files)
-            for ending in ("txt", "md", "csv", "json", "parquet"):
-                rendering.write(summary, files / f"summary.{ending}")
-            note = " ".join(summary.answer)
-            self.tracking.finish_sweep(self.run.run_id, files, note)
-        if summary.best is not None:
-            self.tracking.set_tags(summary.best.run_id, {"nnexp.best": "true"})

@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 #: Okabe and Ito's colours, dark enough first.
@@ -113,7 +114,8 @@ def heat_cells(
     *,
     top: float,
     fontsize: float = 8,
-) -> Any:
+    at: tuple[float, float] = (0.0, 0.0),
+) -> None:
     """A grid of coloured cells with a text in each; cells of nan stay empty.
 
     Args:
@@ -122,20 +124,19 @@ def heat_cells(
         texts: (rows, columns) what each cell says.
         top: the amount that has the lightest colour.
         fontsize: of the texts, in points.
-
-    Returns:
-        The drawn cells, for a colour bar.
+        at: the left lower corner.
     """
-    axes.set_facecolor("#f3f3f3")
-    cells = axes.pcolormesh(
-        np.ma.masked_invalid(values), cmap=AMOUNTS, vmin=0.0, vmax=top, edgecolors="white", linewidth=0.6
-    )
+    rows, columns = values.shape
+    left, low = at
+    axes.add_patch(Rectangle(at, columns, rows, facecolor="#f1f1f1", edgecolor="none", zorder=0))
+    axes.pcolormesh(
+        left + np.arange(columns + 1), low + np.arange(rows + 1), np.ma.masked_invalid(values),
+        cmap=AMOUNTS, vmin=0.0, vmax=top, edgecolors="white", linewidth=0.6,
+    )  # fmt: skip
     for row, column in zip(*np.nonzero(~np.isnan(values)), strict=True):
         shade = "white" if values[row, column] < 0.55 * top else "black"
-        axes.text(column + 0.5, row + 0.5, texts[row][column], ha="center", va="center", color=shade, fontsize=fontsize)
-    axes.set_xlim(0, values.shape[1])
-    axes.set_ylim(0, values.shape[0])
+        middle = (left + column + 0.5, low + row + 0.5)
+        axes.text(*middle, texts[row][column], ha="center", va="center", color=shade, fontsize=fontsize)
     axes.tick_params(length=0)
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)
-    return cells

@@ -11,9 +11,20 @@ from nnexp.config import Sweep
 from nnexp.settings import Settings
 from nnexp.spool import Entry, Evidence, Spool, State
 
+#: The tag that says to which epoch the networks were trained: fewer than ``epochs`` where the trial was pruned.
+EPOCHS = "nnexp.epochs_trained"
+
 
 def spool_evidence(
-    spool: Spool, sweep: Sweep, trial: int, settings: Settings, trained: Trained, state: State, began: float
+    spool: Spool,
+    sweep: Sweep,
+    trial: int,
+    settings: Settings,
+    trained: Trained,
+    state: State,
+    *,
+    epochs: int,
+    began: float,
 ) -> Entry:
     """Writes a trial's evidence: params, curves, final metrics, ``networks.parquet`` and ``best_network.json``.
 
@@ -24,6 +35,7 @@ def spool_evidence(
         settings: as trained; adaptive rounds have raised ``seeds``.
         trained: its networks.
         state: COMPLETE or PRUNED.
+        epochs: to which it was trained: fewer than the sweep's where it was pruned.
         began: when its training began, in seconds since 1970.
 
     Raises:
@@ -31,18 +43,25 @@ def spool_evidence(
     """
     result, grades, seconds = trained
     finals = measures.final_metrics(result, grades, seconds)
+    curves = measures.curves(result, grades)
+    last = {**{key: value for key, _, value in curves}, **finals}
     ended = max(time.time(), began)  # a clock that jumped back must not end a run before it began
     evidence = Evidence(
         sweep=sweep.name,
         trial=trial,
         state=state,
         params={"trial": str(trial), **{key: str(value) for key, value in settings.model_dump().items()}},
-        tags={**provenance.tags(), "nnexp.objective": ", ".join(sweep.objective)},
+        tags={
+            **provenance.tags(),
+            "nnexp.objective": ", ".join(sweep.objective),
+            **objective(sweep, last),
+            EPOCHS: str(epochs),
+        },
         name=run_name(trial, settings),
-        note=note(settings, finals, len(result.index)),
+        note=note(settings, last, len(result.index)),
         started_ms=int(began * 1000),
         ended_ms=int(ended * 1000),
-        metrics=(*measures.curves(result, grades), *((key, settings.epochs, value) for key, value in finals.items())),
+        metrics=(*curves, *((key, epochs, value) for key, value in finals.items())),
     )
     return spool.write(
         evidence,
@@ -71,6 +90,12 @@ def failure_evidence(spool: Spool, sweep: Sweep, trial: int, settings: Settings,
     return spool.write(evidence, {})
 
 
+def objective(sweep: Sweep, last: dict[str, float]) -> dict[str, str]:
+    """The tag that says what the sampler was told: ``recovery_rate = 0.31``."""
+    values = [f"{name} = {last[name]:.4g}" for name in sweep.objective if name in last]
+    return {"objective": ", ".join(values)} if values else {}
+
+
 def run_name(trial: int, settings: Settings) -> str:
     """A run's name, which sorts and reads: ``h=4 lr=0.5 glorot_uniform×1 · #12``."""
     s = settings
@@ -78,8 +103,8 @@ def run_name(trial: int, settings: Settings) -> str:
 
 
 def note(settings: Settings, finals: dict[str, float], networks: int) -> str:
-    """A run's description: its grades in words."""
-    solved = finals.get("solved_rate", 0.0)
+    """A run's description: its grades in words, from its last metrics."""
+    solved = finals["solved_rate"]
     lines = [f"**{solved:.1%}** of {networks:,} networks solve {settings.task[:40]} within {settings.epochs:,} epochs"]
     if "recovery_rate" in finals:
         low, high = finals["recovery_rate_low"], finals["recovery_rate_high"]

@@ -74,11 +74,11 @@ def open_pool(spec: str = "processes", jobs: int | None = None) -> Executor:
 
 
 def abandon(pool: Executor) -> None:
-    """Ends a pool at once, whatever it is doing: what was in flight is another's to train, or nobody's."""
-    processes = list((getattr(pool, "_processes", None) or {}).values())  # 3.14 has terminate_workers for this
+    """End a pool at once, whatever it is doing: what was in flight is another's to train, or nobody's."""
+    processes = list((getattr(pool, "_processes", None) or {}).values())  # 3.14 has kill_workers for this
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
-        process.terminate()
+        process.kill()
 
 
 def default_jobs() -> int:
@@ -93,40 +93,25 @@ def _processes(workers: int) -> Executor:
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":
-        context.set_forkserver_preload(["nnexp.training"])
-    return concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_prepare_worker, initargs=(os.getpid(),)
-    )
+        context.set_forkserver_preload(["nnexp.training", "nnexp.recovery"])
+    return concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker)
 
 
-def _prepare_worker(parent: int) -> None:
+def _prepare_worker() -> None:
     """Make a pool's process its parent's own: no interrupts of its own, one thread, no life after the parent's."""
+    import threadpoolctl
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
-    _die_with(parent)
+    threadpoolctl.threadpool_limits(1)
+    threading.Thread(target=_die_with_parent, name="nnexp-parent-watch", daemon=True).start()
 
 
-def _die_with(parent: int) -> None:
-    """Exit when the process ``parent`` is gone; a forkserver's children are not its own, so its pid is watched."""
-
-    def watch() -> None:
-        while _is_alive(parent):
-            stopped.wait(1.0)
+def _die_with_parent() -> None:
+    """Exit when the parent is gone, however it went: the pipe between the two closes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
         os._exit(1)
-
-    stopped = threading.Event()
-    threading.Thread(target=watch, name="nnexp-parent-watch", daemon=True).start()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _dask(address: str) -> Executor:
@@ -135,7 +120,7 @@ def _dask(address: str) -> Executor:
     except ImportError:
         raise NnexpError(f"pool = 'dask://{address}': Dask is not installed; pip install 'nnexp[dask]'") from None
     try:
-        client = distributed.Client(f"tcp://{address}", timeout=10)
+        client = distributed.Client(f"tcp://{address}", timeout=10)  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError) as error:
         raise NnexpError(f"pool = 'dask://{address}': no scheduler answers there ({error})") from None
     return _DaskExecutor(client)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ _SHADES = {
     "none": ("#dddddd", ""),
     "not_solved": ("#dddddd", ""),
 }
+#: Between panels, in cells.
+_GAP = 0.35
 _FAMILY_LABEL = {"hand_designed": "hand-designed (or both)", "none": "not solved", "not_solved": "not solved"}
 
 
@@ -72,15 +74,19 @@ class Cuts:
     def __len__(self) -> int:
         return len(self.names)
 
-    def label(self, axis: Any, *, show: bool, last: bool = True) -> None:
-        """Writes the cells' names, or the ranges' ends between the cells (the last if asked for), along an axis."""
-        if not show:
-            axis.set_ticks([])
-        elif self.edges is not None:
-            count = len(self.edges) - (not last)
-            axis.set_ticks(range(count), self.edges[:count])
-        else:
-            axis.set_ticks(np.arange(len(self.names)) + 0.5, self.names)
+    def label(self, axis: Any, *, starts: Sequence[float] = (0.0,)) -> None:
+        """Writes the cells' names, or the ranges' ends between the cells, along an axis, once for each start.
+
+        Of ranges the last end is written after the last start alone: it would touch the next start's first.
+        """
+        ticks: list[tuple[float, str]] = []
+        for start in starts:
+            if self.edges is None:
+                ticks += [(start + i + 0.5, name) for i, name in enumerate(self.names)]
+            else:
+                shown = self.edges if start == starts[-1] else self.edges[:-1]
+                ticks += [(start + i, edge) for i, edge in enumerate(shown)]
+        axis.set_ticks([at for at, _ in ticks], [name for _, name in ticks])
 
 
 def _grid(frame: pd.DataFrame, rate: str, y: Cuts, x: Cuts, at: NDArray[np.bool_]) -> tuple[NDArray[np.float64], Any]:
@@ -140,32 +146,37 @@ def _draw_phases(
     top: float,
     single: bool,
 ) -> Figure:
+    """All panels on one pair of axes, whose units are cells: a hundred pairs would take ten times as long to draw."""
     (row, column), (y, x) = panels, cuts
     columns = len(column) if column is not None else 1
+    wide, tall = len(x) + _GAP, len(y) + _GAP
     with styled():
-        height = min(max(0.3 * len(y), 0.95), 2.6)
-        figure = new_figure((height + 0.14) * len(row) + 1.1)
+        height = min(max(0.3 * len(y), 0.95), 2.6) * len(row)
+        figure = new_figure(height + 1.25)
         whole = figure.get_figheight()
-        share = min(1.0, 0.25 + 0.11 * columns) if column is not None else 0.55
-        grid = figure.subplots(
-            len(row), columns, squeeze=False,
-            gridspec_kw={"left": 0.115, "right": 0.115 + 0.79 * share, "top": 1 - 0.42 / whole, "bottom": 0.62 / whole,
-                         "wspace": 0.07, "hspace": 0.14 / height},
-        )  # fmt: skip
+        right = 0.075 + 0.735 * (min(1.0, 0.25 + 0.11 * columns) if column is not None else 0.6)
+        axes = figure.add_axes((0.075, 0.75 / whole, right - 0.075, height / whole))
         for (r, c), (cell_values, count) in values.items():
-            axes = grid[r, c]
             texts = _texts(cell_values, count, rates=single)
-            heat_cells(axes, cell_values, texts, top=top, fontsize=7.5 if len(x) * columns > 40 else 8.5)
-            x.label(axes.xaxis, show=r == len(row) - 1, last=c == columns - 1)
-            y.label(axes.yaxis, show=c == 0, last=r == 0)
-            axes.tick_params(axis="x", rotation=45 if len(x) * columns > 20 else 0, labelsize=7.5)
-            axes.tick_params(axis="y", labelsize=7.5)
-            if r == 0 and column is not None:
-                axes.set_title(f"{column.names[c]} hidden units", loc="center")
-            if c == 0:
-                axes.set_ylabel(f"{row.names[r]}\n{answer.label(y.factor)}", fontsize=8.5)
-        figure.supxlabel(answer.label(x.factor), fontsize=10, x=0.115 + 0.395 * share, y=0.06 / whole)
-        scale = figure.add_axes((0.135 + 0.79 * share, 0.62 / whole, 0.012, min(0.6, 2.2 / whole)))
+            small = 7.5 if len(x) * columns > 40 else 8.5
+            heat_cells(axes, cell_values, texts, top=top, fontsize=small, at=(c * wide, (len(row) - 1 - r) * tall))
+        axes.set_xlim(0, columns * wide - _GAP)
+        axes.set_ylim(0, len(row) * tall - _GAP)
+        axes.set_facecolor("white")
+        x.label(axes.xaxis, starts=[c * wide for c in range(columns)])
+        y.label(axes.yaxis, starts=[r * tall for r in range(len(row))])
+        axes.tick_params(axis="x", rotation=45 if len(x) * columns > 20 else 0, labelsize=8)
+        axes.tick_params(axis="y", labelsize=8)
+        for c in range(columns) if column is not None else ():
+            middle = c * wide + len(x) / 2
+            title = f"{column.names[c] if column else ''} hidden units"
+            axes.text(middle, axes.get_ylim()[1] + 0.15, title, ha="center", va="bottom", fontsize=9.5)
+        for r in range(len(row)):
+            middle = (len(row) - 1 - r) * tall + len(y) / 2
+            axes.text(axes.get_xlim()[1] + 0.2, middle, row.names[r], va="center", fontsize=9.5)
+        axes.set_xlabel(answer.label(x.factor))
+        axes.set_ylabel(answer.label(y.factor))
+        scale = figure.add_axes((right + 0.115, 0.75 / whole, 0.012, min(0.6, 2.2 / whole)))
         bar = figure.colorbar(ScalarMappable(Normalize(0, top), AMOUNTS), cax=scale)
         bar.outline.set_visible(False)
         percent_axis(scale)
@@ -280,8 +291,10 @@ def interaction_maps(frame: pd.DataFrame, rate: str, factors: tuple[str, ...]) -
             axes.set_visible(False)
         for axes, (a, b), (values, count) in zip(grid.flat, pairs, maps, strict=False):
             heat_cells(axes, values, _texts(values, count, rates=False), top=top, fontsize=8)
-            cuts[a].label(axes.xaxis, show=True)
-            cuts[b].label(axes.yaxis, show=True)
+            axes.set_xlim(0, len(cuts[a]))
+            axes.set_ylim(0, len(cuts[b]))
+            cuts[a].label(axes.xaxis)
+            cuts[b].label(axes.yaxis)
             axes.tick_params(axis="x", rotation=0 if a == "hidden_size" or len(cuts[a]) <= 3 else 40)
             axes.set_xlabel(answer.label(a))
             axes.set_ylabel(answer.label(b))

@@ -276,7 +276,7 @@ def _output_gate(p: Parameters, activation: str, on: Bits) -> dict[str, Any]:
     names = [f"a{k + 1}" for k in varying]
     if len(varying) <= MAX_GATE_INPUTS:
         points = np.array(list(itertools.product((False, True), repeat=len(varying))), dtype=bool)
-        points = points.reshape(-1, len(varying))
+        points = points.reshape(2 ** len(varying), len(varying))
     else:
         points = np.unique(on[varying].T, axis=0)
     patterns = np.repeat(on[:, :1].T, len(points), axis=0)

@@ -13,6 +13,7 @@ the right answer:
     dW2 = sum_m D A    db2 = sum_m D
     A = (1 - A²) D     dW1 = W2 (X A)       W2 multiplies after the sum over samples
 
+Where one network fills the cache (M*H >= 16384) tiles have one lane, and D goes to the inputs instead of to A.
 Sigmoid hidden units are ½+½tanh(z/2), with the halves of W2 kept in the tile: scaling by powers of two is exact.
 
 **The same bits in any company.** A lane's arithmetic never meets another lane's. Widths are multiples of `LANES`, so
@@ -30,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import threadpoolctl  # type: ignore[import-untyped]
+import threadpoolctl
 from numpy.typing import NDArray
 
 from nnexp.settings import Activation, DType, Loss, Stop
@@ -46,6 +47,7 @@ SOLVED = math.exp(1.2)
 """Mean cross-entropy < 1.2/M is a product of 1/p below this."""
 
 _CACHE = {"float64": 32768, "float32": 65536}
+_ALONE = 16384
 _CAP = {"float64": 1000.0, "float32": 120.0}
 """2^Z stays finite; beyond it 1-p is 1 to the last bit anyway."""
 _SMALL_PRODUCT = 1_000_000
@@ -85,14 +87,17 @@ class Problem:
 
     @property
     def max_width(self) -> int:
-        """Networks in a full tile: what keeps M*H*r numbers in the second-level cache."""
-        width = _CACHE[self.dtype] // (self.n_samples * self.hidden_size) // LANES * LANES
-        return max(width, LANES)
+        """Networks in a full tile: what keeps M*H*r numbers in the second-level cache, or one if it fills it alone."""
+        numbers = self.n_samples * self.hidden_size
+        if numbers >= _ALONE:
+            return 1
+        return max(_CACHE[self.dtype] // numbers // LANES * LANES, LANES)
 
     @property
     def one_width(self) -> bool:
         """Whether all tiles have full width, because BLAS would take another path for narrower ones."""
-        return (self.n_inputs + 1) * self.n_samples * self.hidden_size * self.max_width > _SMALL_PRODUCT
+        width = self.max_width
+        return width == 1 or (self.n_inputs + 1) * self.n_samples * self.hidden_size * width > _SMALL_PRODUCT
 
 
 def _aligned(count: int, dtype: DType, place: list[int]) -> Array:
@@ -224,12 +229,15 @@ class Tile:
         W1, W2, b2 = self._layers(self.weights)
         A_rows, W1_rows = A.reshape(len(A), -1), W1.reshape(len(W1), -1)
         inputs, to_margin, sigmoid, one = self._inputs, self._to_margin, self.sigmoid, np.ones((), A.dtype)
-        bias = spare if sigmoid else b2
+        bias, alone = (spare if sigmoid else b2), self.width == 1
 
         def forward(worst: Array, product: Array) -> None:
             matmul(inputs, W1_rows, out=A_rows)
             tanh(A, out=A)
-            einsum("mhr,hr->mr", A, W2, out=Z)
+            if alone:
+                matmul(A_rows, W2, out=Z)
+            else:
+                einsum("mhr,hr->mr", A, W2, out=Z)
             if sigmoid:  # sum_h W2 (½+½A) = sum_h ½W2 A + sum_h ½W2
                 total(W2, axis=0, out=spare)
                 add(spare, b2, out=spare)
@@ -247,13 +255,14 @@ class Tile:
         """A function that takes one step of gradient descent from what the forward pass left in A, E and V."""
         matmul, add, multiply, divide, subtract = np.matmul, np.add, np.multiply, np.divide, np.subtract
         einsum, total = np.einsum, np.add.reduce
-        names = ("A", "E", "V", "weights", "change", "velocity", "rate", "momentum", "spare")
-        A, E, V, weights, change, velocity, rate, momentum, spare = (self.views[name] for name in names)
+        names = ("A", "E", "V", "weights", "change", "velocity", "rate", "momentum")
+        A, E, V, weights, change, velocity, rate, momentum = (self.views[name] for name in names)
         dW1, dW2, db2 = self._layers(change)
         W2 = self._layers(weights)[1]
         A_rows, dW1_rows, D, D_rows = A.reshape(len(A), -1), dW1.reshape(len(dW1), -1), E, E[:, None]
         back, sigmoid, one = self._back, self.sigmoid, np.ones((), A.dtype)
         mse, has_momentum = self.problem.loss == "mse", self.problem.has_momentum
+        alone, scaled = self.width == 1, np.empty_like(back)
 
         def update() -> None:
             divide(E, V, out=E)
@@ -261,12 +270,19 @@ class Tile:
                 multiply(E, E, out=E)
                 divide(E, V, out=E)
             multiply(E, rate, out=D)
-            einsum("mhr,mr->hr", A, D, out=dW2)
+            if alone:
+                matmul(D.T, A_rows, out=dW2.T)
+            else:
+                einsum("mhr,mr->hr", A, D, out=dW2)
             total(D, axis=0, out=db2)
             multiply(A, A, out=A)
             subtract(one, A, out=A)
-            multiply(A, D_rows, out=A)
-            matmul(back, A_rows, out=dW1_rows)
+            if alone:  # D(1-A²) X = (1-A²) DX, and there are fewer inputs than hidden units
+                multiply(back, D.T, out=scaled)
+                matmul(scaled, A_rows, out=dW1_rows)
+            else:
+                multiply(A, D_rows, out=A)
+                matmul(back, A_rows, out=dW1_rows)
             multiply(dW1, W2, out=dW1)
             if sigmoid:  # D holds a quarter of the step, `back` twice the inputs
                 add(dW2, db2, out=dW2)
@@ -308,7 +324,8 @@ class Tile:
     def finite(self) -> NDArray[np.bool_]:
         """Which lanes have finite weights and logits (width,)."""
         extremes = [reduce(values, axis=0) for values in (self.weights, self.Z) for reduce in (np.max, np.min)]
-        return np.isfinite(extremes).all(axis=0)
+        finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(extremes), axis=0)
+        return finite
 
 
 @functools.lru_cache(maxsize=1)

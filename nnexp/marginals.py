@@ -7,10 +7,13 @@ that share of the noise survives any drawing of settings and is added to each dr
 
 What the interval covers is the mean over settings drawn like the sweep's, so it is an estimate for the search space
 under a grid, random or qmc sampler. TPE crowds its trials where recovery is likely: there a marginal describes the
-settings that were tried.
+settings that were tried. No interval knows of settings rarer than those tried: where one setting in ten recovers at
+all, a level of six settings often holds none. `tests/test_marginals.py` measures the coverage.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from nnexp.frames import ALWAYS, levels, measure_of, varied
+from nnexp.intervals import wilson
 from nnexp.significance import holm
 
 Floats = NDArray[np.float64]
@@ -36,10 +40,13 @@ def bootstrap_mean(
 ) -> tuple[float, float]:
     """An interval for the mean rate over settings, by bootstrap over the settings.
 
-    Each draw takes S settings with replacement and averages their rates; to that it adds the error that settings of one
-    group share, normal, of the size of a rate's standard error (with two successes and two failures added, so
-    that a rate of 0 has one too). The percentiles are set further out for few settings, as Student's t is
-    (Hesterberg 2015, "What teachers should know about the bootstrap": the expanded percentile interval).
+    Each draw takes S settings with replacement, averages their rates, and adds the error that settings of one group
+    share. What is drawn is studentized: how far the mean of a draw lies from the sweep's, in units of that draw's own
+    standard error (Efron and Tibshirani 1993, section 12.5, the bootstrap-t interval). Rates of recovery are skewed,
+    many settings having none; there this covers more than the plain percentiles do. It can run far out where few
+    settings recover, so it ends at the latest where Wilson's interval would if each setting's rate were 0 or 1: no
+    rates between 0 and 1 vary more than those. A rate's standard error is computed with two successes and two failures
+    added, so that a rate of 0 has one too.
 
     Args:
         rates: (S,) each setting's rate.
@@ -55,25 +62,50 @@ def bootstrap_mean(
     count = len(rates)
     if count < 2:
         return np.nan, np.nan
-    rng = np.random.default_rng(seed)
     shrunk = (rates * networks + 2) / (networks + 4)
-    errors = np.sqrt(shrunk * (1 - shrunk) / (networks + 4))
+    variance = shrunk * (1 - shrunk) / (networks + 4)
     shared = np.zeros((count, groups.max() + 1))
-    shared[np.arange(count), groups] = errors
-    shared[:, np.bincount(groups, minlength=shared.shape[1]) < 2] = (
-        0.0  # drawing the settings already shows a lone one's error
-    )
-    shared = shared[:, shared.any(axis=0)]
-    means = np.empty(resamples)
+    shared[np.arange(count), groups] = np.sqrt(variance)
+    shared = shared[:, np.bincount(groups) > 1]  # what a lone setting's seeds add, drawing settings already shows
+    sample = _Sample(rates, variance, shared)
+    mean, error = sample.mean_and_error(np.full((1, count), 1 / count))
+    rng = np.random.default_rng(seed)
+    students = np.empty(resamples)
     step = max(1, 2_000_000 // count)
     for start in range(0, resamples, step):
-        weights = rng.multinomial(count, np.full(count, 1 / count), size=min(step, resamples - start)) / count
-        noise = (weights @ shared) * rng.standard_normal((len(weights), shared.shape[1]))
-        means[start : start + len(weights)] = weights @ rates + noise.sum(axis=1)
-    quantile = stats.t.ppf((1 + confidence) / 2, count - 1) * np.sqrt(count / (count - 1))
-    tail = float(stats.norm.sf(quantile))
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
+        weights = _drawn(rng, min(step, resamples - start), count)
+        means, errors = sample.mean_and_error(weights)
+        noise = ((weights @ shared) * rng.standard_normal((len(weights), shared.shape[1]))).sum(axis=1)
+        students[start : start + len(weights)] = (means + noise - mean) / errors
+    tail = (1 - confidence) / 2
+    upper, lower = np.quantile(students, [tail, 1 - tail])
+    widest = wilson(float(mean[0]) * count, count)
+    low = max(float(mean[0] - lower * error[0]), float(widest[0]))
+    high = min(float(mean[0] - upper * error[0]), float(widest[1]))
+    return low, high
+
+
+def _drawn(rng: np.random.Generator, draws: int, count: int) -> Floats:
+    """(B, S) how often each setting is in each draw of S, divided by S."""
+    places = rng.integers(0, count, (draws, count)) + count * np.arange(draws)[:, None]
+    return np.bincount(places.ravel(), minlength=draws * count).reshape(draws, count) / count
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """S settings: their rates (S,), the variance of each (S,), and its root by shared group (S, G)."""
+
+    rates: Floats
+    variance: Floats
+    shared: Floats
+
+    def mean_and_error(self, weights: Floats) -> tuple[Floats, Floats]:
+        """The mean rate of weighted settings, (B, S) to (B,), and its standard error: between settings, and shared."""
+        mean = weights @ self.rates
+        count = len(self.rates)
+        between = np.maximum(weights @ self.rates**2 - mean**2, 0) * count / (count - 1)
+        own = weights @ self.variance  # the least that settings differ by chance, were they equal
+        return mean, np.sqrt(np.maximum(between, own) / count + ((weights @ self.shared) ** 2).sum(axis=1))
 
 
 def marginals(frame: pd.DataFrame, *, resamples: int = RESAMPLES) -> pd.DataFrame:

@@ -83,7 +83,7 @@ def middle(sweep: Sweep) -> Settings:
         if isinstance(dim, IntRange):
             params[key] = (dim.low + dim.high + 1) // 2
         elif isinstance(dim, FloatRange):
-            params[key] = (dim.low * dim.high) ** 0.5 if dim.log else (dim.low + dim.high) / 2
+            params[key] = dim.low**0.5 * dim.high**0.5 if dim.log else (dim.low + dim.high) / 2
         elif isinstance(dim, Choice):
             params[key] = dim.values[len(dim.values) // 2]
         else:

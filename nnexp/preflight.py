@@ -46,8 +46,8 @@ def _environment() -> list[str]:
 def _distinct(tracking_uri: str, storage: str) -> list[str]:
     if database(tracking_uri) is not None and database(tracking_uri) == database(storage):
         return [
-            f"--tracking-uri and --storage are the same database, {redact(storage)}: MLflow and Optuna cannot share one "
-            "(both keep a table alembic_version); name another database for one of them"
+            f"--tracking-uri and --storage are the same database, {redact(storage)}: MLflow and Optuna cannot share "
+            "one (both keep a table alembic_version); name another database for one of them"
         ]
     return []
 
@@ -81,18 +81,19 @@ def _spool(directory: Path) -> list[str]:
 
 def _tracking(uri: str, sweep: str | None) -> list[str]:
     from nnexp.tracking import Tracking
-    from nnexp.tracking_records import SWEEP, SWEEP_FILE
+    from nnexp.tracking_records import SWEEP, SWEEP_DIGEST, SWEEP_FILE
 
     try:
         tracking = Tracking(uri)
         tracking.sweeps()
         found = tracking.find_sweep(sweep) if sweep is not None else None
         if found is not None:
-            try:  # writes again what is there: it needs the same rights as the runs and files to come
+            # What is there is written again: that needs the same rights as the runs and files to come.
+            tracking.set_tags(found.run_id, {SWEEP: found.name})
+            try:
                 tracking.log_text(found.run_id, tracking.text(found.run_id, SWEEP_FILE), SWEEP_FILE)
             except NotFoundError:
-                return []  # the sweep writes it first of all
-            tracking.set_tags(found.run_id, {SWEEP: found.name})
+                tracking.set_tags(found.run_id, {SWEEP_DIGEST: "lost"})  # so that the sweep writes it first of all
     except NnexpError as error:
         return [str(error)]
     return []

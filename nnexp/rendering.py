@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from nnexp.errors import UsageError
 from nnexp.summary import Summary
 
 #: What a reader first wants of the ranked table; the files hold every column.
-_SHORT = ("networks", "recovery_rate", "solved_rate", "confident_rate", "mirror_rate", "epochs_to_solve_median", "note")
+_SHORT = ("networks", "recovery_rate", "solved_rate", "mirror_rate", "note")
+_WIDTH = 110  # of paragraphs on a terminal
 FORMATS = (".txt", ".md", ".json", ".csv", ".parquet")
 
 
@@ -145,9 +147,9 @@ def to_text(summary: Summary, top: int | None = 10) -> str:
     parts = [f"{summary.name}: which settings recover the hand-designed solution"]
     if summary.measure == "solved_rate":
         parts = [f"{summary.name}: which settings solve the task (it has no hand-designed solution)"]
-    parts += ["\n".join(summary.answer)]
+    parts += ["\n".join(textwrap.fill(line, _WIDTH) for line in summary.answer)]
     parts += [f"{heading}\n{text_table(table)}" for heading, table in sections(summary, top)]
-    parts += ["\n".join(f"Note: {note}" for note in summary.notes)] if summary.notes else []
+    parts += ["\n".join(textwrap.fill(f"Note: {note}", _WIDTH) for note in summary.notes)] if summary.notes else []
     return "\n\n".join(parts) + "\n"
 
 

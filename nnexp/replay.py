@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnexp import artifacts, provenance, training
+from nnexp.evidence import EPOCHS
 from nnexp.report import settings_of
 from nnexp.stores import Stores
 from nnexp.tracking import Tracking
@@ -61,7 +62,7 @@ def replay(run: str, stores: Stores) -> Replay:
     table = tracking.networks(record.run_id)
     index = np.asarray(table.column("index").to_numpy(), dtype=np.int64)
     states = [(settings, training.start(settings, index))]
-    until = int(record.tags.get("nnexp.epochs_trained", settings.epochs))
+    until = int(record.tags.get(EPOCHS, settings.epochs))
     again = training.result(settings, training.advance(states, until)[0]).parameters
     kept = artifacts.read_parameters(table)
     difference = ""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import numpy as np
@@ -48,7 +49,7 @@ class Report:
 
     Attributes:
         html: one page; pictures are inside it, and it needs no network access.
-        markdown: the same without the network's tables' colours; its pictures are files in ``report/``.
+        markdown: the same as Markdown; its pictures are files in the directory ``report``.
         pictures: file name to PNG, for the Markdown twin.
     """
 
@@ -56,13 +57,19 @@ class Report:
     markdown: str
     pictures: Mapping[str, bytes] = field(default_factory=dict)
 
-    def write(self, directory: Path) -> None:
-        """Writes report.html, report.md and the directory report/ of its pictures."""
-        (directory / "report").mkdir(parents=True, exist_ok=True)
-        durable.write_text(directory / "report.html", self.html)
-        durable.write_text(directory / "report.md", self.markdown)
+    def write(self, directory: Path, stem: str = "report") -> list[Path]:
+        """Writes the page as ``stem``.html, its twin as ``stem``.md and the twin's pictures in the directory ``stem``.
+
+        Returns:
+            The page and its twin.
+        """
+        (directory / stem).mkdir(parents=True, exist_ok=True)
+        page, twin = directory / f"{stem}.html", directory / f"{stem}.md"
+        durable.write_text(page, self.html)
+        durable.write_text(twin, self.markdown.replace("](report/", f"]({quote(stem)}/"))
         for name, content in self.pictures.items():
-            durable.write_with(directory / "report" / name, functools.partial(_fill, content))
+            durable.write_with(directory / stem / name, functools.partial(_fill, content))
+        return [page, twin]
 
 
 def settings_of(record: frames.Record) -> Settings:
@@ -171,8 +178,8 @@ def _network_section(drawn: Portrait | None) -> Section | None:
     caption = (
         f"{drawn.title[:1].upper()}{drawn.title[1:]}: the lowest loss among those that reached the goal{beside}. "
         "Colours: the network's output, from dark 0 to bright 1, ½ on the dotted line. Thick lines: where a hidden "
-        "unit changes sign (thin: a spare unit). Units are in the reference's order and have its signs: to flip or reorder "
-        "hidden units does not change what the network computes."
+        "unit changes sign (thin: a spare unit). Units are in the reference's order and have its signs: to flip or "
+        "reorder hidden units does not change what the network computes."
     )
     return Section("network", "The best network", caption, figures_network.network_figure(drawn))
 

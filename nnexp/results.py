@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +73,9 @@ class SweepResults:
             missing=population.missing if population else (),
         )
 
-    def report(self) -> Report:
-        """The report, with every network's table read once."""
-        population = self.population()
+    def report(self, population: Population | None = None) -> Report:
+        """The report; ``population`` saves reading every network's table once more."""
+        population = population or self.population()
         return build_report(
             self.summary(population),
             self.records,
@@ -135,7 +136,24 @@ def log_report(tracking: Tracking, run_id: str, made: Report) -> None:
         tracking.log_files(run_id, Path(directory))
 
 
-def compare(first: str, second: str, stores: Stores) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Comparison:
+    """Two sweeps or runs side by side.
+
+    Attributes:
+        answer: in plain words; empty for runs, whose table says it.
+        tables: title and table: the overview first, then setting by setting where both sweeps tried the same.
+    """
+
+    answer: tuple[str, ...]
+    tables: tuple[tuple[str, pd.DataFrame], ...]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"answer": self.answer, **{title: table.to_dict(orient="records") for title, table in self.tables}}
+
+
+def compare(first: str, second: str, stores: Stores) -> Comparison:
     """Two sweeps or two runs (``NAME#12`` or a run's id) side by side.
 
     Raises:
@@ -145,17 +163,21 @@ def compare(first: str, second: str, stores: Stores) -> pd.DataFrame:
     runs = [_run_of(tracking, name) for name in (first, second)]
     if all(run is not None for run in runs):
         left, right = (tracking.networks(run.run_id).to_pandas() for run in runs if run is not None)
-        return comparison.compare_runs(left, right)
+        return Comparison((), ((f"{first} against {second}", comparison.compare_runs(left, right)),))
     if any(run is not None for run in runs):
         raise UsageError(f"compare {first} {second}: expected two sweeps or two runs, not one of each")
     one, other = (SweepResults(tracking, name) for name in (first, second))
     left_networks, right_networks = one.population(), other.population()
-    return comparison.compare_sweeps(
+    found = comparison.compare_sweeps(
         one.summary(left_networks),
         other.summary(right_networks),
         left_outcomes=left_networks.outcomes,
         right_outcomes=right_networks.outcomes,
-    ).overview
+    )
+    tables = [(f"{first} against {second}", found.overview)]
+    if len(found.matched):
+        tables.append(("The same settings", found.matched))
+    return Comparison(found.answer, tuple(tables))
 
 
 def _run_of(tracking: Tracking, name: str) -> RunRecord | None:

@@ -27,6 +27,7 @@ State = Literal["COMPLETE", "PRUNED", "FAIL"]
 
 _RUN = "run.json"
 _FILES = "files"
+_TRIED = "tried"
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,14 @@ class Entry:
             yield _lock(descriptor) and _is_at(descriptor, self.path)
         finally:
             os.close(descriptor)  # which ends the lock
+
+    def first_try(self) -> bool:
+        """Whether nobody has tried to send the entry before; from now on somebody has."""
+        try:
+            os.close(os.open(self.path / _TRIED, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        return True
 
     def remove(self) -> None:
         """Take the entry out, by one rename."""

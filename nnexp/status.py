@@ -79,6 +79,7 @@ def status(stores: Stores, name: str | None = None) -> Status:
 def _state(study: SweepStudy) -> SweepState:
     counts, best, alive = study.counts(), study.best(), study.present()
     state = "done" if counts.left == 0 else "stopped" if study.stop_requested() else "working" if alive else "open"
+    values = None if best is None else best.values  # noqa: PD011  a trial, not a table
     workers = []
     for worker in alive:
         own = [trial for trial in study.trials() if trial.owner == worker.id and trial.is_finished]
@@ -94,6 +95,6 @@ def _state(study: SweepStudy) -> SweepState:
         running=counts.running,
         budget=counts.budget,
         objective=study.sweep.objective[0],
-        best=best.values[0] if best is not None and best.values else None,
+        best=None if values is None else values[0],
         workers=workers,
     )

@@ -149,7 +149,8 @@ def summarize_records(
     ranked = rank(done, measure)
     best = _best(ranked, measure, factors, retests or {}) if len(ranked) else None
     if best is not None:
-        note = "selected, not re-tested" if best.retest is None else f"re-tested: {answer.figure(best.retest)}"
+        again = best.retest
+        note = f"re-tested: {answer.percent(again.rate)} of {again.networks:,}" if again else "selected, not re-tested"
         ranked["note"] = [note, *[""] * (len(ranked) - 1)]
     known = {trial: o for trial, o in (outcomes or {}).items() if trial in set(ranked["trial"])}
     rivals = against_rest(known, best.trial) if best is not None and best.trial in known and len(known) > 1 else None

@@ -14,11 +14,12 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnexp import config, execution, preflight, results
+from nnexp import config, execution, preflight, results, tracking_views
 from nnexp.conclusion import Conclusion
 from nnexp.config import Sweep
 from nnexp.errors import Interrupted, NnexpError, NotFoundError, StoreError
 from nnexp.progress import Progress
+from nnexp.references import has_reference
 from nnexp.spool import Spool
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
@@ -149,7 +150,7 @@ def work_on(
     def open_pool() -> Executor:
         return execution.open_pool(pool or "processes", workers)
 
-    writer = open_writer(tracking, run)
+    writer = open_writer(tracking, run, study.sweep.lease)
     worker = study.join()
     try:
         with worker.keep_beating():
@@ -175,7 +176,7 @@ def work_on(
         worker.leave()
 
 
-def open_writer(tracking: Tracking | None, run: SweepRun | None) -> Writer:
+def open_writer(tracking: Tracking | None, run: SweepRun | None, lease: float) -> Writer:
     """A writer to the sweep's runs; without tracking one that leaves everything in the spool."""
     if tracking is None or run is None:
         return Writer(None, log.warning)
@@ -183,6 +184,7 @@ def open_writer(tracking: Tracking | None, run: SweepRun | None) -> Writer:
         lambda entry, fresh: tracking.deliver(entry, run, fresh=fresh),
         log.warning,
         lambda step, metrics: tracking.log_progress(run.run_id, step, metrics),
+        fresh_for=lease / 2,
     )
 
 
@@ -219,6 +221,14 @@ def parent(study: SweepStudy, tracking: Tracking) -> SweepRun:
     if known is None:
         task = plan.truth_table
         tracking.log_dataset(run.run_id, "task" if task.is_custom else task.spec, task.inputs, task.targets)
+        view = tracking_views.ranking(
+            tuple(plan.searched),
+            plan.objective[0],
+            ascending=plan.directions[0] == "minimize",
+            has_reference=has_reference(task),
+            now_ms=int(time.time() * 1000),
+        )
+        tracking.set_experiment_tag(run.experiment_id, tracking_views.PREFIX + tracking_views.RANKING, view)
     return run
 
 
@@ -227,7 +237,7 @@ def deliver_leftovers(study: SweepStudy, spool: Spool, writer: Writer) -> None:
     finished = {trial.number for trial in study.trials() if trial.is_finished}
     for entry in spool.entries(study.name):
         if entry.trial in finished:
-            writer.put(entry)
+            writer.put(entry, fresh=False)
 
 
 @contextlib.contextmanager

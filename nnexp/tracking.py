@@ -215,7 +215,7 @@ class Tracking:
         metrics: Mapping[str, float] | None = None,
         status: str = "FINISHED",
     ) -> None:
-        """Give the parent run its results and its end; again to replace them.
+        """Give the parent run its results and its end, and the experiment its description; again to replace them.
 
         Args:
             run_id: the parent.
@@ -228,6 +228,9 @@ class Tracking:
         if files is not None:
             self.log_files(run_id, files)
         self.set_tags(run_id, {NOTE: note, **(tags or {})})
+        with translated(self.uri):
+            experiment_id = self.client.get_run(run_id).info.experiment_id
+        self.set_experiment_tag(experiment_id, NOTE, note[:TAG_LIMIT])
         if metrics:
             self.log_progress(run_id, 0, metrics)
         self.set_sweep_status(run_id, status)
@@ -367,6 +370,16 @@ class Tracking:
         """Set tags on a run, in one call."""
         with translated(self.uri):
             self.client.log_batch(run_id, tags=[RunTag(key, value[:TAG_LIMIT]) for key, value in tags.items()])
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        """Take a tag off a run."""
+        with translated(self.uri):
+            self.client.delete_tag(run_id, key)
+
+    def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
+        """Set a tag on a sweep's experiment."""
+        with translated(self.uri):
+            self.client.set_experiment_tag(experiment_id, key, value)
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run (MLflow keeps it until `mlflow gc`)."""

@@ -104,7 +104,8 @@ def _quiet() -> None:
     """Keep MLflow's own log lines to warnings: its errors are raised too, and told once, without tracebacks or URLs."""
     for name in ("mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name in ("alembic", "mlflow.pyfunc", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextlib.contextmanager
@@ -135,9 +136,7 @@ def translated(uri: str) -> Iterator[None]:
     except SQLAlchemyError as error:  # not yet within MLflow's own handling
         raise UnreachableError(f"{where}: {_reason(_line(error))}; check that the database is up") from error
     except OSError as error:  # requests' own are OSErrors too: artifacts are sent by it
-        raise UnreachableError(
-            f"{where}: {_line(error)}; check that the tracking store and its artifacts are up"
-        ) from error
+        raise UnreachableError(f"{where}: {_line(error)}; check the tracking store and its artifact store") from error
 
 
 def _line(error: BaseException) -> str:

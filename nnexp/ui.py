@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-from nnexp import server
+from nnexp import server, tracking_views
 from nnexp.errors import Interrupted
 from nnexp.stores import Stores
 from nnexp.tracking import Tracking
@@ -20,7 +20,8 @@ def serve(
         stores: whose runs are shown.
         announce: is given the page's address once the server answers.
         name: the sweep whose page that is; None for all experiments.
-        host: what to listen on. port: 0 for any free one.
+        host: what to listen on.
+        port: 0 for any free one.
         browser: whether to open one where there is a display.
 
     Raises:
@@ -28,7 +29,7 @@ def serve(
     """
     page = "#/experiments"
     if name is not None:
-        page = f"#/experiments/{Tracking(stores.tracking_uri).sweep(name).experiment_id}/runs"
+        page = tracking_views.page(Tracking(stores.tracking_uri).sweep(name).experiment_id)
 
     def end(number: int, _frame: object) -> None:
         raise Interrupted(number)

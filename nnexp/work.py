@@ -15,6 +15,7 @@ spool, to be delivered at the next start; a spool that is lost leaves a trial wi
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
@@ -26,7 +27,7 @@ from nnexp import batches, execution, measures
 from nnexp.adaptive import next_round
 from nnexp.batches import Job, Segment, Trained
 from nnexp.config import AdaptiveSeeds
-from nnexp.errors import Interrupted
+from nnexp.errors import Interrupted, NnexpError
 from nnexp.evidence import spool_evidence
 from nnexp.progress import Progress
 from nnexp.settings import Settings
@@ -193,7 +194,10 @@ class SweepWork:
     def _launch(self, claims: list[Claim]) -> None:
         attempts = [Attempt(claim, self.study.sweep.settings(claim.params)) for claim in claims]
         steps = self._steps(attempts)
-        self.flying.append(InFlight(attempts, steps, next(steps)))
+        try:
+            self.flying.append(InFlight(attempts, steps, next(steps)))
+        except BrokenExecutor:
+            self._replace_pool()
 
     def _steps(self, attempts: list[Attempt]) -> Generator[Pending, None, None]:
         """A batch's course: every rung for those not pruned, then rounds of further seeds; yields what to wait for."""
@@ -232,7 +236,14 @@ class SweepWork:
         state: FinishedState = "PRUNED" if attempt.pruned else "COMPLETE"
         trained, metrics = attempt.trained, attempt.metrics()
         entry = spool_evidence(
-            self.spool, self.study.sweep, attempt.claim.number, attempt.settings, trained, state, attempt.began
+            self.spool,
+            self.study.sweep,
+            attempt.claim.number,
+            attempt.settings,
+            trained,
+            state,
+            epochs=attempt.epoch,
+            began=attempt.began,
         )
         self.networks += len(trained[0].index)
         values = self._values(metrics) if state == "COMPLETE" else None
@@ -262,11 +273,22 @@ class SweepWork:
                 return
 
     def _replace_pool(self) -> None:
-        """A pool's process was killed, perhaps by its trial (memory): counts a death for all in flight, and goes on."""
-        self.worker.mourn([attempt.claim for batch in self.flying for attempt in batch.attempts])
-        self.flying.clear()
+        """A pool's process was killed, perhaps by its trial (memory): counts a death for all in flight, and goes on.
+
+        Raises:
+            NnexpError: a new pool cannot run anything either; the trials are not to blame and are handed back.
+        """
         execution.abandon(self.pool)
         self.pool = self.open_pool()
+        try:
+            self.pool.submit(os.getpid).result()
+        except (BrokenExecutor, OSError) as error:
+            raise NnexpError(
+                f"the training pool's processes end before they train ({str(error) or type(error).__name__}); "
+                "give them more memory, or try fewer --jobs or --pool inline"
+            ) from error
+        self.worker.mourn(self.worker.held)
+        self.flying.clear()
 
     def _tell(self) -> None:
         counts, best = self.study.counts(), self.study.best()

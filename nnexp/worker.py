@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
+from nnexp import heartbeat
 from nnexp.conclusion import is_concluded
-from nnexp.errors import Interrupted, NnexpError
+from nnexp.errors import Interrupted
 from nnexp.progress import Progress
 from nnexp.stores import Stores
 from nnexp.study import Store, SweepStudy, open_storage
 from nnexp.sweeps import signals, work_on
 
-#: Seconds between two looks for open sweeps, and after which a silent worker counts as unhealthy.
+#: Seconds between two looks for open sweeps.
 PAUSE = 2.0
-SILENCE = 120.0
 
 
 def work(
@@ -39,7 +36,8 @@ def work(
         sweeps: names; none for all.
         drain: end when nothing is left, instead of waiting for more.
         max_minutes: claim nothing more after this long, and end.
-        jobs: processes that train. pool: as `execution.open_pool` takes it.
+        jobs: processes that train.
+        pool: as `execution.open_pool` takes it.
         offline: leave the runs in the spool.
         progress: is told how far the present sweep is.
 
@@ -51,7 +49,7 @@ def work(
     with signals() as signalled, open_storage(stores.storage) as storage:
 
         def interrupted() -> int | None:
-            _beat()
+            heartbeat.beat()
             return signalled()
 
         try:
@@ -75,7 +73,7 @@ def work(
                         return
                     _sleep(PAUSE, interrupted)
         finally:
-            _heart().unlink(missing_ok=True)
+            heartbeat.stop()
 
 
 def open_studies(storage: Store, names: Sequence[str], *, concluded: bool) -> list[SweepStudy]:
@@ -95,30 +93,6 @@ def open_studies(storage: Store, names: Sequence[str], *, concluded: bool) -> li
         for study in found
         if not study.stop_requested() and not (study.is_done() and (concluded or is_concluded(study)))
     ]
-
-
-def check_health() -> str:
-    """Tells that a worker of this user on this machine is alive.
-
-    Raises:
-        NnexpError: there is none, or it has been silent for too long.
-    """
-    try:
-        silent = time.time() - _heart().stat().st_mtime
-    except FileNotFoundError:
-        raise NnexpError("no worker runs here; start one: nnexp worker") from None
-    if silent > SILENCE:
-        raise NnexpError(f"the worker here has been silent for {silent:.0f} s; restart it")
-    return "healthy"
-
-
-def _heart() -> Path:
-    """The file that a working worker touches."""
-    return Path(tempfile.gettempdir()) / f"nnexp-worker-{os.getuid()}"
-
-
-def _beat() -> None:
-    _heart().touch()
 
 
 def _sleep(seconds: float, interrupted: Callable[[], int | None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -25,6 +26,7 @@ class Writer:
         notify: is told, in one line each, when the store goes away, when it is back, and what it refuses.
         log_progress: logs the sweep's progress, given a step and metrics.
         capacity: how many entries may wait.
+        fresh_for: seconds for which nobody else takes a worker for dead that said it lives, and sends its entries too.
     """
 
     def __init__(
@@ -33,10 +35,12 @@ class Writer:
         notify: Callable[[str], None],
         log_progress: Callable[[int, Mapping[str, float]], None] | None = None,
         capacity: int = 32,
+        fresh_for: float = math.inf,
     ) -> None:
         self._deliver, self._notify, self._log_progress, self._capacity = deliver, notify, log_progress, capacity
+        self._fresh_for = fresh_for
         self._change = threading.Condition()
-        self._queue: deque[tuple[Entry, bool]] = deque()
+        self._queue: deque[tuple[Entry, float]] = deque()  # with the time until which it is surely nobody else's
         self._progress: tuple[int, Mapping[str, float]] | None = None
         self._closing = self._stopped = False
         self._pause = 0.0
@@ -71,7 +75,7 @@ class Writer:
             before = time.perf_counter()
             self._change.wait_for(lambda: len(self._queue) < self._capacity or self.away or self._stopped)
             self.waited += time.perf_counter() - before
-            self._queue.append((entry, fresh))
+            self._queue.append((entry, time.monotonic() + self._fresh_for if fresh else -math.inf))
             self._change.notify_all()
 
     def progress(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -106,11 +110,10 @@ class Writer:
 
     def _send(self) -> bool:
         """Try the first entry; False after a pause when the store does not answer."""
-        entry, fresh = self._queue[0]
+        entry, fresh_until = self._queue[0]
         try:
-            sent = self._send_one(entry, fresh)
+            sent = self._send_one(entry, fresh_until)
         except UnreachableError as error:
-            self._queue[0] = (entry, False)  # the request may have come through
             self._wait(error)
             return False
         except Exception as error:  # the thread must live on: other entries may pass, and this one stays in the spool
@@ -128,12 +131,14 @@ class Writer:
             self._notify(f"the tracking store answers again; {len(self._queue)} more finished trials to send")
         return True
 
-    def _send_one(self, entry: Entry, fresh: bool) -> bool:
+    def _send_one(self, entry: Entry, fresh_until: float) -> bool:
         assert self._deliver is not None  # noqa: S101  the thread only runs with it
         with entry.locked() as mine:
             if not mine:  # another process sends it, or has
                 return False
-            self._deliver(entry, fresh)
+            # A try that failed, or whose process died, may have come through.
+            untried = entry.first_try()
+            self._deliver(entry, untried and time.monotonic() < fresh_until)
             entry.remove()
         return True
 

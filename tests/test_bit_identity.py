@@ -114,6 +114,15 @@ def test_one_alone_equals_one_among_many(dtype: str, size: int) -> None:
         assert fields(many, at) == alone(s, at)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_large_networks_one_by_one_give_the_same_bits(dtype: str) -> None:
+    """Where a network fills the cache alone, tiles have one lane."""
+    s = Settings(task="parity:10", hidden_size=16, epochs=5, dtype=dtype, learning_rate=1.0, momentum=0.5)
+    many = training.train(s, index=range(4))
+    for at in (0, 3):
+        assert fields(many, at) == alone(s, at)
+
+
 def test_the_threads_of_blas_change_nothing() -> None:
     """Products large enough for BLAS to share out among threads are kept on one."""
     s = Settings(task="parity:10", hidden_size=16, epochs=3, seeds=3, learning_rate=1.0)

@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 
 from nnexp import __version__, cli
-from nnexp.cli import MODULES, SECTIONS, networks, run
+from nnexp.cli import MODULES, SECTIONS, card, networks, run
 from nnexp.cli.commands import Command
 from nnexp.cli.display import Display, duration
 from nnexp.cli.failures import Flags, one_line, report
 from nnexp.config import STARTER, parse
 from nnexp.errors import Interrupted, NotFoundError, StoreError, UsageError
+from nnexp.gates import explain_network
+from nnexp.network import Parameters
 from nnexp.progress import Progress
 from nnexp.settings import Settings
 
@@ -331,6 +334,15 @@ def test_a_wrong_file_of_weights_is_named(tmp_path: Path, changes: dict[str, obj
     assert status == 2
     assert words in err
     assert "reference.json" in err
+
+
+def test_a_network_that_does_nothing_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no hidden unit ever changes, the output is a constant."""
+    still = Parameters(np.zeros((1, 2, 2)), np.ones((1, 2)), np.zeros((1, 2)), np.array([-1.0]))
+    card.show_network(explain_network(still, "xnor", activation="tanh"))
+    shown = capsys.readouterr().out
+    assert "output = constant 0" in shown
+    assert "2 of 4" in shown
 
 
 def test_completion_is_printed_for_each_shell() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from nnexp import Parameters, Settings, config, initializers, recovery
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 sys.path.insert(0, str(EXPERIMENTS))
 
+import conclusions  # noqa: E402
 import record  # noqa: E402
 
 SMALL = {
@@ -24,6 +28,7 @@ SMALL = {
     "xor": ["space.hidden_size=[2, 4]", 'space.init=["normal"]'],
     "encoding": ["space.hidden_size=[2]", 'space.init=["glorot_uniform", "orthogonal"]'],
     "parity3": ["space.hidden_size=[3, 6]", 'space.init=["normal"]'],
+    "small": ["space.hidden_size=[2, 4]", 'space.init=["orthogonal"]'],
     "stopping": ["space.learning_rate=[0.5]"],
 }
 
@@ -37,6 +42,7 @@ def rows(text: str) -> list[dict[str, str]]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few fresh networks, and stop rules at small caps."""
     monkeypatch.setattr(record, "FRESH", 64)
+    monkeypatch.setitem(record.VARIANTS, "small", [{"epochs": epochs} for epochs in (50, 100)])
     monkeypatch.setitem(record.VARIANTS, "stopping", [{"stop": stop, "epochs": 200} for stop in ("none", "solved")])
 
 
@@ -56,15 +62,16 @@ def test_each_experiment_runs_and_its_table_is_the_same_again(name: str) -> None
         assert int(line["recovered"]) <= int(line["contains"]) <= int(line["solved"]) <= int(line["correct"])
 
 
-@pytest.mark.parametrize("name", [*record.VARIANTS, "xnor"])
-def test_every_sweep_file_is_valid(name: str) -> None:
-    """Each file of the directory loads, and is exercised here or elsewhere."""
-    assert config.load(EXPERIMENTS / f"{name}.toml").name == name
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_sweep_file_is_valid(path: Path) -> None:
+    """Each sweep file loads, and its sweep has the file's name."""
+    assert config.load(path).name == path.stem
 
 
-def test_no_sweep_file_is_forgotten() -> None:
-    """A new sweep file needs a recorded result and a place in these tests."""
-    assert {path.stem for path in EXPERIMENTS.glob("*.toml")} == {*record.VARIANTS, "xnor"}
+def test_every_grid_has_a_recorded_table() -> None:
+    """A new grid needs a recorded table; sweeps whose sampler chooses its trials are for finding, and have none."""
+    grids = {path.stem for path in EXPERIMENTS.glob("*.toml") if config.load(path).sampler == "grid"}
+    assert grids == set(record.VARIANTS)
 
 
 @pytest.mark.parametrize("name", record.VARIANTS)
@@ -90,6 +97,40 @@ def test_a_recorded_cell_comes_out_again() -> None:
     (then,) = (line for line in table if all(line[key] == str(value) for key, value in point.items()))
     for name in ("correct", "solved", "recovered", "mirror"):
         assert abs(int(then[name]) - now[name]) <= 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["encoding", "parity3"])
+def test_a_real_sweep_finds_what_the_recorder_writes(name: str, tmp_path: Path) -> None:
+    """`nnexp sweep` on the same file, through Optuna and MLflow, has the recorder's rates in every cell."""
+    small = [*SMALL[name], "space.learning_rate=2.0", "seeds=64", "epochs=400"]
+    small += [f"trials={config.load(EXPERIMENTS / f'{name}.toml', [*small, 'sampler=random']).grid_size}"]
+    options = [part for override in small for part in ("--set", override)]
+    command = [sys.executable, "-m", "nnexp", "sweep", str(EXPERIMENTS / f"{name}.toml"), *options, "--json"]
+    found = subprocess.run(
+        [*command, "--pool", "inline"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(EXPERIMENTS.parent), "MLFLOW_DISABLE_TELEMETRY": "true"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    sweep = config.load(EXPERIMENTS / f"{name}.toml", small)
+
+    def key(line: dict[str, object]) -> tuple[str, ...]:
+        return tuple(str(line[searched]) for searched in sweep.searched)
+
+    ours = {key(point): record.row(record.verdicts(sweep.settings(point))) for point in record.cells(sweep)}
+    theirs = {key(line): line for line in json.loads(found.stdout)["ranked"]}
+    assert set(theirs) == set(ours)
+    for cell, line in theirs.items():
+        for rate, count in (("solved_rate", "solved"), ("recovery_rate", "recovered"), ("mirror_rate", "mirror")):
+            assert line[rate] == pytest.approx(ours[cell][count] / 64)
+
+
+def test_the_conclusions_quote_the_recorded_tables() -> None:
+    """README.md is what `conclusions.py` writes from the tables: no figure in it is stale."""
+    assert (EXPERIMENTS / "README.md").read_text(encoding="utf-8") == conclusions.text()
 
 
 def test_intervals_over_seeds_see_that_cells_share_them() -> None:

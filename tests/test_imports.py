@@ -30,7 +30,7 @@ OWNERS = {
     "distributed": ("execution",),
     "matplotlib": ("figures", "drawing", "portrait", "report"),
     "jinja2": ("report",),
-    "scipy": ("significance", "marginals", "distances", "study"),
+    "scipy": ("significance", "marginals", "distances", "portrait", "study"),
 }
 
 

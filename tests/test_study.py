@@ -216,16 +216,28 @@ def test_killed_worker(url: str, store: Store) -> None:
 
 
 def test_deadly_setting(url: str, store: Store) -> None:
-    """A setting that kills two workers is set aside, and counts in the budget."""
-    worker = SweepStudy.create(store, make(trials=4)).join()
-    kill_a_worker(url, 1)
+    """Whole workers are killed for other reasons too, so it takes three of them."""
+    worker = SweepStudy.create(store, make(trials=1)).join()
+    for _ in range(2):
+        kill_a_worker(url, 1)
+        assert worker.reclaim_dead() == ([0], [])
     kill_a_worker(url, 1)
     assert worker.reclaim_dead() == ([], [0])
     (trial,) = worker.study.trials()
-    assert (trial.state, trial.deaths, trial.attrs) == ("FAIL", 2, ANY)
-    assert "killed 2 times" in trial.attrs["error"]
-    assert len(work(worker)) == 3
-    assert worker.study.counts() == (3, 0, 1, 0, 0, 4)
+    assert (trial.state, trial.deaths, trial.attrs) == ("FAIL", 3, ANY)
+    assert "killed 3 times" in trial.attrs["error"]
+    assert worker.claim(4) == []
+    assert worker.study.counts() == (0, 0, 1, 0, 0, 1)
+
+
+def test_deadly_to_its_pool(store: Store) -> None:
+    """The worker lives on, so that it is known what was in training."""
+    worker = SweepStudy.create(store, make(trials=4)).join()
+    assert worker.mourn(worker.claim(2)) == ([0, 1], [])
+    first, second = worker.claim(2)
+    worker.finish(second, "COMPLETE", [1.0])
+    assert worker.mourn([first]) == ([], [0])
+    assert "killed 2 times" in worker.study.trials()[0].attrs["error"]
 
 
 def test_died_in_company(url: str, store: Store) -> None:

@@ -93,7 +93,7 @@ def test_a_retest_gives_both_figures() -> None:
     assert summary.answer[0].startswith(f"Best: trial {first.trial}")
     assert "390 of 1,000 networks, 39%" in summary.answer[1]
     assert f"{first.figure.successes} of 256" in summary.answer[0]
-    assert summary.ranked["note"].iloc[0].startswith("re-tested: 390 of 1,000")
+    assert summary.ranked["note"].iloc[0] == "re-tested: 39% of 1,000"
 
 
 def test_a_retest_is_read_back_from_the_runs_metrics() -> None:
@@ -107,12 +107,12 @@ def test_a_retest_is_read_back_from_the_runs_metrics() -> None:
 
 
 def test_equal_settings_name_no_factor() -> None:
-    """Of 25 sweeps of equal settings at most a few say that a factor matters."""
+    """Of 15 sweeps of equal settings at most a few say that a factor matters."""
     named = 0
-    for seed in range(25):
+    for seed in range(15):
         records, _ = sweep(60, lambda _: 0.3, seed=seed)
         named += "What matters" in " ".join(summarize_records("s", records).answer)
-    assert named <= 3
+    assert named <= 2
 
 
 def test_no_recovery_at_all() -> None:
@@ -266,7 +266,7 @@ def test_every_format_holds_the_same_ranking(records: list[Run], tmp_path: Path)
     assert [row["trial"] for row in plain["ranked"]] == trials
     assert plain["best"]["in_the_sweep"]["networks"] == 256
     assert f"| 1 | {trials[0]} |" in (tmp_path / "s.md").read_text()
-    assert summary.answer[0] in (tmp_path / "s.txt").read_text()
+    assert summary.answer[0] in " ".join((tmp_path / "s.txt").read_text().split())
 
 
 def test_csv_keeps_every_digit(records: list[Run]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,33 +13,7 @@ from nnexp.errors import NotFoundError, StoreError, UnreachableError, UsageError
 from nnexp.spool import Spool
 from nnexp.tracking import Tracking
 from tests.evidence import FILES, evidence, spooled
-from tests.servers import free_port, mlflow_server, postgresql
-
-STORES = [
-    "embedded",
-    pytest.param("server", marks=pytest.mark.slow),
-    pytest.param("postgresql", marks=[pytest.mark.slow, pytest.mark.postgresql]),
-]
-
-
-@pytest.fixture(scope="session", params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Its address."""
-    directory = tmp_path_factory.mktemp(request.param)
-    if request.param == "embedded":
-        yield f"sqlite:///{directory}/mlflow.db"
-    elif request.param == "server":
-        with mlflow_server(f"sqlite:///{directory}/mlflow.db", directory) as server:
-            yield server.uri
-    else:
-        with postgresql(directory) as database, mlflow_server(database, directory) as server:
-            yield server.uri
-
-
-@pytest.fixture(scope="session")
-def tracking(store: str) -> Tracking:
-    """The store, opened."""
-    return Tracking(store)
+from tests.servers import free_port
 
 
 @pytest.fixture

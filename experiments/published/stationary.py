@@ -11,6 +11,9 @@ Sources, each seen in its abstract:
   arXiv:1804.02411: a stationary point for H hidden units is one for H + 1 when all weights of the additional unit are
   zero.
 
+Which gradients are exactly zero depends on the order of a program's operations, so the counts of frozen networks are of
+this program; their comparison is not.
+
 The stationary points used here follow from the gradient itself: with output weights 0 and all outputs ½ it vanishes
 where each hidden unit has h(00) + h(11) = h(01) + h(10). A unit has that if it ignores an input, or if its line passes
 through the square's centre.

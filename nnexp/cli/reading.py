@@ -86,11 +86,14 @@ def compare(first: str, second: str, stores: Stores, as_json: bool) -> None:
     from nnexp import results
     from nnexp.cli import console
 
-    table = results.compare(first, second, stores)
+    found = results.compare(first, second, stores)
     if as_json:
-        console.document(table.to_dict(orient="records"))
-    else:
-        console.frame(table, f"{first} against {second}")
+        console.document(found.plain())
+        return
+    for line in found.answer:
+        click.echo(line)
+    for title, table in found.tables:
+        console.frame(table, title)
 
 
 @command("nnexp show 4f0c2b7e9d1a4c55a5e8f1d2b3c4d5e6", "nnexp show xnor#12 --json")

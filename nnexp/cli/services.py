@@ -31,11 +31,12 @@ def worker(
     stores: Stores,
 ) -> None:
     """Work on every open sweep of the shared store."""
-    from nnexp import worker as work
-
     if healthy:
-        click.echo(work.check_health(), err=True)
+        from nnexp import heartbeat
+
+        click.echo(heartbeat.check(), err=True)
         return
+    from nnexp import worker as work
     from nnexp.cli.display import Display
 
     with Display() as display:

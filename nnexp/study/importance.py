@@ -28,9 +28,8 @@ def importances(study: Study, metrics: Sequence[str]) -> dict[str, dict[str, flo
             continue  # too few to tell, nothing to explain, or not known of all
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            warnings.filterwarnings(
-                "ignore", "PedAnova", UserWarning
-            )  # that low is good: which is why rates are negated
+            warnings.filterwarnings("ignore", "PedAnova", UserWarning)  # that low is good: so rates are negated
+            warnings.filterwarnings("ignore", "Target and region", UserWarning)  # many equal values: equal shares
             shares = get_param_importances(
                 study,
                 evaluator=PedAnovaImportanceEvaluator(),

@@ -15,8 +15,8 @@ State = Literal["RUNNING", "WAITING", "COMPLETE", "PRUNED", "FAIL"]
 FinishedState = Literal["COMPLETE", "PRUNED", "FAIL"]
 
 #: The trial attributes that this package writes, each one JSON value, since every attribute is a write of its own:
-#: who has it (worker, attempt, deaths), what came of it (worker, attempt, attrs), and its parameters in the rare case
-#: that they were stored for another number (Optuna does not let them be changed).
+#: who has it (worker, attempt, deaths, alone), what came of it (worker, attempt, attrs), and its parameters in the
+#: rare case that they were stored for another number (Optuna does not let them be changed).
 CLAIM = "nnexp:claim"
 PARAMS = "nnexp:params"
 RESULT = "nnexp:result"
@@ -54,7 +54,7 @@ class TrialRecord:
         attrs: what `Worker.finish` was given: final metrics and the like.
         owner: the worker that has or finished it.
         attempt: how many workers have tried it.
-        deaths: how many of them died meanwhile.
+        deaths: how many of them died meanwhile. alone: how many of these while they trained nothing else.
         started: when the last of them took it.
         finished: when it was finished.
     """
@@ -68,6 +68,7 @@ class TrialRecord:
     owner: str | None = None
     attempt: int = 0
     deaths: int = 0
+    alone: int = 0
     started: datetime | None = None
     finished: datetime | None = None
 
@@ -120,6 +121,7 @@ def record(trial: FrozenTrial) -> TrialRecord:
         owner=finisher.get("worker"),
         attempt=finisher.get("attempt", 0),
         deaths=claim.get("deaths", 0),
+        alone=claim.get("alone", 0),
         started=_aware(trial.datetime_start),
         finished=_aware(trial.datetime_complete),
     )

@@ -53,7 +53,7 @@ class SweepStudy:
         store: where it is.
         name: the sweep's.
         sweep: the file, with ``trials`` as large as it has grown.
-        max_deaths: a setting whose worker died so often is trained alone; if its worker dies again, it is set aside.
+        max_deaths: a setting whose worker died so often is trained alone; see `Worker.reclaim_dead`.
     """
 
     def __init__(self, store: Store, study_id: int, sweep: Sweep, max_deaths: int = 2) -> None:
@@ -120,7 +120,7 @@ class SweepStudy:
 
     def is_done(self) -> bool:
         """Whether every slot of the budget is finished."""
-        return self.counts().left == 0
+        return self.counts().left <= 0
 
     def best(self) -> TrialRecord | None:
         """The best COMPLETE trial by the first objective; None if there is none."""
@@ -183,6 +183,17 @@ class SweepStudy:
             if self.get(key) is None:
                 self.set(key, value)
             return self.get(key)
+
+        return self.exclusively(work)
+
+    def swap(self, key: str, known: Any, value: Any) -> bool:
+        """`set`, if ``known`` is still what is there; whether it was."""
+
+        def work() -> bool:
+            if self.get(key) != known:
+                return False
+            self.set(key, value)
+            return True
 
         return self.exclusively(work)
 

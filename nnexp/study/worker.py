@@ -148,7 +148,7 @@ class Worker:
     def _take(self, trial: FrozenTrial) -> Claim | None:
         """A waiting trial; None if somebody else was quicker."""
         known = record(trial)
-        said = {"worker": self.id, "attempt": known.attempt + 1, "deaths": known.deaths}
+        said = _said(known, self.id, known.attempt + 1)
         try:
             # First whose it is: a trial that runs for nobody would have to be guessed at.
             self._storage.set_trial_user_attr(known.trial_id, CLAIM, said)
@@ -166,7 +166,7 @@ class Worker:
             state=TrialState.RUNNING,
             params=params,
             distributions={key: self._distributions[key] for key in params},
-            user_attrs={CLAIM: {"worker": self.id, "attempt": 1, "deaths": 0}},
+            user_attrs={CLAIM: {"worker": self.id, "attempt": 1, "deaths": 0, "alone": 0}},
         )
         trial_id = self._storage.create_new_trial(self.study.study_id, template)
         if self._has_number(trial_id, expected):
@@ -267,8 +267,7 @@ class Worker:
             for claim in claims:
                 known = record(self._storage.get_trial(claim.trial_id))
                 if self._is_still(claim, known):
-                    said = {"worker": None, "attempt": known.attempt - 1, "deaths": known.deaths}
-                    self._return(known.trial_id, said)
+                    self._return(known.trial_id, _said(known, None, known.attempt - 1))
 
         if claims:
             self.study.exclusively(work)
@@ -287,6 +286,9 @@ class Worker:
 
     def reclaim_dead(self) -> Reclaimed:
         """Take back the trials of workers that died or left; a setting that kills its workers is set aside as FAIL.
+
+        It must have killed them while nothing else was in training: a pool's process once, and twice in all; or, since
+        whole workers are killed for other reasons too, `SweepStudy.max_deaths` + 1 of them.
 
         Call it at least every half lease: the time in which a worker moves its counter is counted between calls.
         """
@@ -327,23 +329,25 @@ class Worker:
         for trial in self.study.view.unfinished:
             if self._is_abandoned(trial, known, dead):
                 left = record(trial)
-                died = left.owner in dead and not known[str(left.owner)].left
-                self._give_up(left, taken, died=died, alone=company[left.owner] == 1)
+                deaths = int(left.owner in dead and not known[str(left.owner)].left)
+                # A whole worker may have been killed for other reasons, by chance at this setting again and again.
+                limit = self.study.max_deaths + 1
+                self._give_up(left, taken, deaths=deaths, alone=company[left.owner] == 1, limit=limit)
         for name in dead:
             if not known[name].left:  # last: whether it died or left makes a difference above
                 buried = replace(known[name], left=True).plain()
                 self._storage.set_study_user_attr(self.study.study_id, workers.PREFIX + name, buried)
         return taken
 
-    def _give_up(self, trial: TrialRecord, taken: Reclaimed, *, died: bool, alone: bool) -> None:
+    def _give_up(self, trial: TrialRecord, taken: Reclaimed, *, deaths: int, alone: bool, limit: int) -> None:
         """Return a trial to those that wait, or set it aside when it killed too often, and surely it alone."""
-        deaths = trial.deaths + died
-        said = {"worker": None, "attempt": trial.attempt, "deaths": deaths}
-        if not (died and alone and deaths >= self.study.max_deaths):
+        told = replace(trial, deaths=trial.deaths + deaths, alone=trial.alone + (deaths if alone else 0))
+        said = _said(told, None, trial.attempt)
+        if not (deaths and alone and told.deaths >= self.study.max_deaths and told.alone >= limit):
             self._return(trial.trial_id, said)
             taken.waiting.append(trial.number)
             return
-        error = f"its process was killed {deaths} times, the last time while training this setting alone"
+        error = f"its process was killed {told.deaths} times, the last time while training this setting alone"
         result = {"worker": trial.owner, "attempt": trial.attempt, "attrs": {"error": error}}
         self._storage.set_trial_user_attr(trial.trial_id, CLAIM, said)
         self._storage.set_trial_user_attr(trial.trial_id, RESULT, result)
@@ -358,7 +362,7 @@ class Worker:
             for claim in claims:
                 trial = record(self._storage.get_trial(claim.trial_id))
                 if self._is_still(claim, trial):
-                    self._give_up(trial, taken, died=True, alone=len(claims) == 1)
+                    self._give_up(trial, taken, deaths=1, alone=len(claims) == 1, limit=1)
             return taken
 
         taken = self.study.exclusively(work)
@@ -375,6 +379,11 @@ def _pruner(sweep: Sweep) -> BasePruner | None:
         # Rungs at 1/64, 1/16 and 1/4 of the epochs; the default would take them from the first trial to finish.
         return SuccessiveHalvingPruner(min_resource=max(1, sweep.epochs // 64), reduction_factor=4)
     return None
+
+
+def _said(trial: TrialRecord, worker: str | None, attempt: int) -> dict[str, Any]:
+    """Whose a trial is, as its attribute says it."""
+    return {"worker": worker, "attempt": attempt, "deaths": trial.deaths, "alone": trial.alone}
 
 
 def _finite(attrs: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,13 @@
 (
 set -eu
 for service in optuna mlflow; do
-    password=$(sed -n 's/^password=//p' "/run/secrets/$service.conf")
+    password=$(sed -n 's/^password=//p' "${SECRETS:-/run/secrets}/$service.conf")
     export service password
     psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username postgres --dbname postgres << 'END'
 \getenv service service
 \getenv password password
 CREATE ROLE :"service" LOGIN PASSWORD :'password';
-CREATE DATABASE :"service" OWNER :"service";
+CREATE DATABASE :"service" OWNER :"service" ENCODING 'UTF8' TEMPLATE template0;
 REVOKE CONNECT ON DATABASE :"service" FROM PUBLIC;
 END
 done

@@ -1,0 +1,201 @@
+"""What one tracked run costs, beside the bare client, logging metric by metric, and Optuna's own MLflow callback.
+
+    python experiments/benchmarks/tracking.py --runs 30
+
+All ways write the same rows (15 params, 15 tags, 6 curves of 64 points, 10 final metrics) into one embedded store, in
+turns, so that a busy machine slows all alike. The medians are shown in milliseconds, once without and once with the
+two artifacts of a trial. Last comes a real sweep: the share of its time in which training waited for the store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from nnexp import config, sweeps
+from nnexp.spool import Entry, Evidence, Spool
+from nnexp.stores import Stores
+from nnexp.tracking import Tracking
+from nnexp.tracking_records import STATUS, SweepRun
+from nnexp.writer import Writer
+
+# isort: split
+import mlflow
+from mlflow.entities import Metric, Param
+
+CURVES = ("loss", "loss_median", "loss_p10", "loss_p90", "xnor_accuracy", "solved_rate")
+FINALS = 10
+POINTS = sorted({round(5000 ** (i / 62)) for i in range(63)} | {0})
+SWEEP = """
+name = "waiting"
+task = "xnor"
+trials = 64
+seeds = 256
+epochs = 2000
+sampler = "random"
+[space]
+hidden_size = { low = 2, high = 8 }
+learning_rate = { low = 1e-2, high = 10.0, log = true }
+"""
+
+
+def evidence(trial: int) -> Evidence:
+    """A trial's rows, as many as a real one has."""
+    curves = tuple((key, step, 0.7 / (step + 1)) for key in CURVES for step in POINTS)
+    return Evidence(
+        sweep="benchmark",
+        trial=trial,
+        state="COMPLETE",
+        params={"trial": str(trial), **{f"setting_{i}": str(i / 7) for i in range(14)}},
+        tags={f"nnexp.tag_{i}": "v" * 20 for i in range(8)},
+        name=f"h=4 lr=0.5 glorot_uniform×1 · #{trial}",
+        note="**31.0%** recover the hand-designed logic",
+        started_ms=10**12 + trial,
+        ended_ms=10**12 + 5000 + trial,
+        metrics=(*curves, *((f"final_{i}", 5000, i / 10) for i in range(FINALS))),
+    )
+
+
+def bare(tracking: Tracking, sweep: SweepRun, entry: Entry) -> None:
+    """The fewest calls of the public client that write these rows: create_run, log_batch, set_terminated."""
+    told, client = entry.evidence(), tracking.client
+    own = {"nnexp.sweep": told.sweep, "nnexp.trial": str(told.trial), "nnexp.role": "trial"}
+    own |= {"mlflow.parentRunId": sweep.run_id, "mlflow.note.content": told.note}
+    own |= {"mlflow.user": "u", "mlflow.source.name": "nnexp", "mlflow.source.type": "LOCAL"}
+    run = client.create_run(
+        sweep.experiment_id, start_time=told.started_ms, run_name=told.name, tags=dict(told.tags) | own
+    )
+    metrics = [Metric(key, value, told.ended_ms, step) for key, step, value in told.metrics]
+    client.log_batch(run.info.run_id, metrics, [Param(key, value) for key, value in told.params.items()])
+    if any(entry.files.iterdir()):
+        client.log_artifacts(run.info.run_id, str(entry.files))
+    client.set_terminated(run.info.run_id, STATUS[told.state], told.ended_ms)
+
+
+def ours(tracking: Tracking, sweep: SweepRun, entry: Entry) -> None:
+    """What nnexp's writer does."""
+    tracking.deliver(entry, sweep, fresh=True)
+
+
+def one_by_one(tracking: Tracking, sweep: SweepRun, entry: Entry) -> None:
+    """A call for each metric and param, as scripts often do."""
+    told, client = entry.evidence(), tracking.client
+    run = client.create_run(sweep.experiment_id, run_name=told.name, tags=dict(told.tags))
+    for key, value in told.params.items():
+        client.log_param(run.info.run_id, key, value)
+    for key, step, number in told.metrics:
+        client.log_metric(run.info.run_id, key, number, told.ended_ms, step)
+    if any(entry.files.iterdir()):
+        client.log_artifacts(run.info.run_id, str(entry.files))
+    client.set_terminated(run.info.run_id)
+
+
+def callback(uri: str) -> Callable[[Tracking, SweepRun, Entry], None]:
+    """Optuna's MLflowCallback, given the same content: the objective logs the curves step by step inside its run."""
+    import optuna
+    from optuna_integration import MLflowCallback
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    made = MLflowCallback(tracking_uri=uri, metric_name="recovery_rate", mlflow_kwargs={"nested": True})
+    study = optuna.create_study(study_name="callback")
+
+    def run(_tracking: Tracking, _sweep: SweepRun, entry: Entry) -> None:
+        told = entry.evidence()
+
+        @made.track_in_mlflow()  # type: ignore[untyped-decorator]
+        def objective(_trial: Any) -> float:
+            mlflow.log_params(dict(told.params))
+            mlflow.set_tags(dict(told.tags))
+            for step in sorted({step for _, step, _ in told.metrics}):
+                mlflow.log_metrics({key: value for key, at, value in told.metrics if at == step}, step=step)
+            if any(entry.files.iterdir()):
+                mlflow.log_artifacts(str(entry.files))
+            return 0.31
+
+        study.optimize(objective, n_trials=1, callbacks=[made])
+
+    return run
+
+
+def measure(runs: int, artifacts: bool) -> dict[str, float]:
+    """The median milliseconds of each way, taken in turns."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        tracking = Tracking("sqlite:///mlflow.db")
+        sweep = tracking.ensure_sweep("benchmark", text="", note="")
+        ways: dict[str, Callable[[Tracking, SweepRun, Entry], None]] = {
+            "bare client": bare,
+            "nnexp": ours,
+            "metric by metric": one_by_one,
+        }
+        if importlib.util.find_spec("optuna_integration"):
+            ways["Optuna's MLflowCallback"] = callback(tracking.uri)
+        files: dict[str, Callable[[Path], None]] = {}
+        if artifacts:
+            files["networks.parquet"] = lambda path: path.write_bytes(os.urandom(60_000)) and None
+            files["best_network.json"] = lambda path: path.write_text("{}" * 500) and None
+        times: dict[str, list[float]] = {name: [] for name in ways}
+        spool = Spool(Path("spool"))
+        for turn in range(runs + 1):
+            for name, way in ways.items():
+                if turn > max(3, runs // 5) and way not in (bare, ours):
+                    continue  # the slow ways need fewer turns
+                entry = spool.write(evidence(turn), files)
+                before = time.perf_counter()
+                way(tracking, sweep, entry)
+                times[name].append(1000 * (time.perf_counter() - before))
+        return {name: statistics.median(values[1:]) for name, values in times.items()}
+
+
+def waiting() -> dict[str, float]:
+    """A real sweep's wall time, and the seconds of it that training waited for the tracking store."""
+    kept: list[Writer] = []
+
+    class Kept(Writer):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            kept.append(self)
+
+    sweeps.Writer = Kept  # type: ignore[misc]
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        before = time.perf_counter()
+        sweeps.sweep(config.parse(SWEEP, "benchmark"), stores=Stores())
+        seconds = time.perf_counter() - before
+    waited = sum(writer.waited for writer in kept)
+    return {"sweep_seconds": seconds, "waited_seconds": waited, "waited_share": waited / seconds}
+
+
+def main() -> None:
+    """Measure, and show a table or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=30, help="runs for each way")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    asked = parser.parse_args()
+    found: dict[str, Any] = {
+        "without artifacts": measure(asked.runs, False),
+        "with artifacts": measure(asked.runs, True),
+    }
+    for table in found.values():
+        table["nnexp / bare client"] = table["nnexp"] / table["bare client"]
+    found["sweep"] = waiting()
+    if asked.json:
+        print(json.dumps(found, indent=2))
+        return
+    for title, table in found.items():
+        print(title)
+        for name, value in table.items():
+            print(f"  {name:26} {value:10.2f}")
+
+
+if __name__ == "__main__":
+    main()

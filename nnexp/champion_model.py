@@ -1,0 +1,38 @@
+"""The champion as MLflow loads it: this file is copied into the model, which needs NumPy and MLflow alone, no pickle.
+
+It holds the forward pass of `nnexp.network` once more, so that a served model does not need nnexp.
+Axes: M rows, N inputs, H hidden units.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
+
+
+class TwoLayerNetwork(PythonModel):
+    """Answers the probability that a row's output is 1."""
+
+    def load_context(self, context: Any) -> None:
+        """Read the weights."""
+        self.network = json.loads(Path(context.artifacts["network"]).read_text(encoding="utf-8"))
+
+    # MLflow reads the annotation: a DataFrame is what it makes of every input; another draws warnings.
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002
+        """(M, N) inputs of 0 and 1, as a table or rows, to M probabilities."""
+        X = np.asarray(model_input, dtype=np.float64).T
+        if self.network["encoding"] == "bipolar":
+            X = 2 * X - 1
+        W1, b1, W2, b2 = (np.asarray(self.network["weights"][name]) for name in ("W1", "b1", "W2", "b2"))
+        Z1 = W1 @ X + b1[:, None]
+        A1 = np.tanh(Z1) if self.network["activation"] == "tanh" else 0.5 + 0.5 * np.tanh(Z1 / 2)
+        return 0.5 + 0.5 * np.tanh((W2 @ A1 + b2) / 2)  # sigmoid, which cannot overflow in this form
+
+
+set_model(TwoLayerNetwork())

@@ -1,0 +1,31 @@
+"""A sweep's answer, written where a reviewer looks: the parent run's artifacts, description and end (floor 4)."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from nnexp import rendering, results, review
+from nnexp.study import SweepStudy
+from nnexp.tracking import Tracking
+from nnexp.tracking_records import SweepRun
+
+
+def publish(study: SweepStudy, tracking: Tracking, run: SweepRun) -> None:
+    """Gives the parent run the summary, the report, the answer as its description, and its end; again replaces them.
+
+    Raises:
+        StoreError: the tracking store cannot be written.
+    """
+    tracking.log_text(run.run_id, json.dumps(study.importances(), indent=2), results.IMPORTANCE)
+    read = results.SweepResults(tracking, study.name)
+    population = read.population()
+    summary = read.summary(population)
+    with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
+        files = Path(directory)
+        for ending in ("txt", "md", "csv", "json", "parquet"):
+            rendering.write(summary, files / f"summary.{ending}")
+        read.report(population).write(files)
+        standing = review.prepare(tracking, run, summary, read.records)
+        tracking.finish_sweep(run.run_id, files, review.description(summary, standing, run))

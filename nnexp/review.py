@@ -1,0 +1,93 @@
+"""What a person who reviews a finished sweep in MLflow's UI looks for (floor 4).
+
+The answer as the description of experiment and parent run, the ten best runs marked and pictured, the best network as
+a model under the registry's alias.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nnexp import artifacts, champion, figures_network, portrait, tasks
+from nnexp.errors import NotFoundError
+from nnexp.summary import Summary
+from nnexp.tracking import Tracking
+from nnexp.tracking_records import RunRecord, SweepRun
+
+BEST = "best"
+PICTURE = "best_network.png"
+PICTURED = 10
+
+
+def prepare(
+    tracking: Tracking, run: SweepRun, summary: Summary, records: Sequence[RunRecord]
+) -> champion.Standing | None:
+    """Mark and picture the ten best runs, and register the best network; again: nothing is doubled.
+
+    Args:
+        tracking: the store.
+        run: the sweep's parent.
+        summary: its summary, the best re-tested or not.
+        records: its runs.
+
+    Returns:
+        What became of the best network in the registry; None while it is not re-tested.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    top = list(summary.ranked["run_id"].head(PICTURED)) if len(summary.ranked) else []
+    for record in records:
+        if BEST in record.tags and record.run_id not in top:
+            tracking.delete_tag(record.run_id, BEST)
+    for rank, run_id in enumerate(top, 1):
+        tracking.set_tags(run_id, {BEST: f"{rank:02d}"})  # so written, the column sorts
+        _picture(tracking, run_id, f"{summary.name}, {rank}. of {len(summary.ranked)}")
+    best = summary.best
+    if best is None or best.retest is None:
+        return None
+    network = json.loads(tracking.text(best.run_id, artifacts.BEST_NETWORK))
+    retest = best.retest
+    return champion.crown(
+        tracking,
+        run,
+        champion.Candidate(summary.task, best.trial, best.run_id, network, retest.successes, retest.networks),
+    )
+
+
+def _picture(tracking: Tracking, run_id: str, title: str) -> None:
+    """Draw the run's best network beside the hand-designed one."""
+    try:
+        network = json.loads(tracking.text(run_id, artifacts.BEST_NETWORK))
+    except NotFoundError:
+        return  # `doctor` makes a lost artifact again
+    parameters, settings = artifacts.parameters_of(network), network["settings"]
+    if not all(np.isfinite(values).all() for values in vars(parameters).values()):
+        return  # even the best of its networks diverged
+    drawn = portrait.portrait(
+        parameters,
+        tasks.get(settings["task"]),
+        activation=settings["activation"],
+        encoding=settings["encoding"],
+        title=title,
+    )
+    with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
+        (Path(directory) / PICTURE).write_bytes(figures_network.best_network_png(drawn))
+        tracking.log_files(run_id, Path(directory))
+
+
+def description(summary: Summary, standing: champion.Standing | None, run: SweepRun) -> str:
+    """The parent's description: the answer in words, and where to look on."""
+    here = f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
+    lines = [*summary.answer, ""]
+    lines.append(f"- [the report]({here}/artifacts/report.html), with pictures and every table")
+    lines.append("- the settings, best first: *Views* above the table of runs")
+    lines.append("- the ten best runs carry the tag `best` and a picture of their best network")
+    if standing is not None:
+        lines.append(f"- {standing.line}")
+    return "\n".join(lines)

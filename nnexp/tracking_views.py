@@ -1,0 +1,65 @@
+"""Saved views of a sweep's table of runs, as MLflow's UI offers them under "Views" (floor 3).
+
+The UI keeps a view in a tag of the experiment: JSON with a name, times, and a state, itself JSON. A UI that does not
+know the tag ignores it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+PREFIX = "mlflow.sharedViewState."
+RANKING = "nnexp-ranking"
+
+_FIGURES = (
+    "recovery_rate",
+    "recovery_rate_low",
+    "recovery_rate_high",
+    "solved_rate",
+    "contains_rate",
+    "mirror_rate",
+    "epochs_to_solve_median",
+    "diverged_rate",
+)
+_FIGURES_WITHOUT_REFERENCE = ("solved_rate", "confident_rate", "epochs_to_solve_median", "diverged_rate")
+
+
+def ranking(searched: Sequence[str], objective: str, *, ascending: bool, has_reference: bool, now_ms: int) -> str:
+    """The value of the tag ``PREFIX + RANKING``: the settings as a flat table, the best by the objective first.
+
+    Args:
+        searched: the keys of the space that vary.
+        objective: the metric to sort by.
+        ascending: whether less is better.
+        has_reference: whether the task has a hand-designed network.
+        now_ms: the view's time.
+    """
+    figures = _FIGURES if has_reference else _FIGURES_WITHOUT_REFERENCE
+    metrics = [objective, *(name for name in figures if name != objective)]
+    state = {
+        "searchFilter": "tags.`nnexp.role` = 'trial'",
+        "orderByKey": _column("metrics", objective),
+        "orderByAsc": ascending,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": [
+            *(_column("metrics", name) for name in metrics),
+            *(_column("params", name) for name in searched),
+            _column("tags", "best"),
+        ],
+    }
+    label = f"Settings by {objective}"
+    return json.dumps({"name": label, "createdAt": now_ms, "updatedAt": now_ms, "state": json.dumps(state)})
+
+
+def page(experiment_id: str, view: str | None = RANKING) -> str:
+    """The address of a sweep's table of runs within the UI."""
+    query = "workflowType=machine_learning" + (f"&viewStateShareKey={view}" if view else "")
+    return f"#/experiments/{experiment_id}/runs?{query}"
+
+
+def _column(kind: str, name: str) -> str:
+    return f"{kind}.`{name}`"

@@ -1,0 +1,41 @@
+"""Stores that many tests share: opening a database and starting a server are slow, sweeps of other names are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers import mlflow_server, postgresql
+
+if TYPE_CHECKING:
+    from nnexp.tracking import Tracking
+
+STORES = [
+    "embedded",
+    pytest.param("server", marks=pytest.mark.slow),
+    pytest.param("postgresql", marks=[pytest.mark.slow, pytest.mark.postgresql]),
+]
+
+
+@pytest.fixture(scope="session", params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an embedded database, of `mlflow server` on SQLite, and of one on PostgreSQL."""
+    directory = tmp_path_factory.mktemp(request.param)
+    if request.param == "embedded":
+        yield f"sqlite:///{directory}/mlflow.db"
+    elif request.param == "server":
+        with mlflow_server(f"sqlite:///{directory}/mlflow.db", directory) as server:
+            yield server.uri
+    else:
+        with postgresql(directory) as database, mlflow_server(database, directory) as server:
+            yield server.uri
+
+
+@pytest.fixture(scope="session")
+def tracking(store: str) -> Tracking:
+    """The store, opened."""
+    from nnexp.tracking import Tracking  # late: other tests' start stays light
+
+    return Tracking(store)

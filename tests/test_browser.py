@@ -1,0 +1,199 @@
+"""What a reviewer sees in MLflow's UI: a real sweep, a real server, a real browser.
+
+With ``NNEXP_SCREENSHOTS`` naming a directory, every page is kept there as a picture.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nnexp
+from nnexp import config, server, tracking_views
+from nnexp.stores import Stores
+from nnexp.tracking import Tracking
+from nnexp.tracking_records import SweepRun
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from playwright.sync_api import Locator, Page, expect  # noqa: E402  after the skip
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+SWEEP = """
+name = "xnor-ui"
+task = "xnor"
+trials = 8
+seeds = 32
+epochs = 400
+sampler = "random"
+[space]
+hidden_size = { low = 2, high = 4 }
+learning_rate = { low = 1.0, high = 10.0, log = true }
+init = ["orthogonal", "glorot_uniform"]
+"""
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+PATIENCE = 120_000.0  # milliseconds; a busy machine takes half a minute for a page
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
+    """A swept store."""
+    directory = tmp_path_factory.mktemp("swept")
+    made = Stores(f"sqlite:///{directory}/mlflow.db", str(directory / "nnexp.journal"), directory / "spool")
+    nnexp.sweep(config.parse(SWEEP, "the test's sweep"), stores=made, pool="inline")
+    return made
+
+
+@pytest.fixture(scope="module")
+def tracking(stores: Stores) -> Tracking:
+    """Its runs."""
+    return Tracking(stores.tracking_uri)
+
+
+@pytest.fixture(scope="module")
+def sweep(tracking: Tracking) -> SweepRun:
+    """Its parent."""
+    return tracking.sweep("xnor-ui")
+
+
+@pytest.fixture(scope="module")
+def address(stores: Stores) -> Iterator[str]:
+    """MLflow's UI on it."""
+    with server.running(stores.tracking_uri, port=0) as (found, _, _):
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser_page(address: str) -> Iterator[Page]:
+    """A page of a new browser; opening the UI once loads its scripts."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1700, "height": 1100})
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
+        yield page
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser_page: Page, address: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page, kept as a picture after the test."""
+    yield browser_page
+    if folder := os.environ.get("NNEXP_SCREENSHOTS"):
+        browser_page.screenshot(path=str(Path(folder) / f"{request.node.name}.png"))
+
+
+def go(page: Page, address: str, where: str) -> None:
+    """Open a page of the UI, without the assistant's pane."""
+    page.goto("about:blank")
+    page.goto(f"{address}/{where}")
+    pane = page.get_by_text("MLflow Assistant", exact=True)
+    pane.or_(page.locator("#root h1, #root h2, #root h3").first).first.wait_for()
+    if pane.count():
+        close = page.locator("div:has(> * >> text='MLflow Assistant') button").last
+        if close.count():
+            close.click()
+
+
+def cells(page: Page, text: str | re.Pattern[str]) -> Locator:
+    """The table's cells with a text."""
+    return page.locator("[role=gridcell], td").filter(has_text=text)
+
+
+def test_ranking_shows_the_best_setting_first(visit: Page, address: str, sweep: SweepRun, tracking: Tracking) -> None:
+    """The page that `nnexp ui` opens: settings sorted by recovery, with the columns that matter."""
+    go(visit, address, tracking_views.page(sweep.experiment_id))
+    for column in ("recovery_rate", "solved_rate", "mirror_rate", "hidden_size", "learning_rate", "init"):
+        expect(visit.get_by_role("columnheader", name=column, exact=True).first).to_be_visible()
+    best = max(tracking.runs(sweep.name), key=lambda run: run.metrics["recovery_rate"])
+    first = visit.locator("[role=row][row-index='0']").filter(has_text="#")
+    expect(first.first).to_contain_text(best.name)
+
+
+def test_children_are_nested_under_the_sweep(visit: Page, address: str, sweep: SweepRun) -> None:
+    """The plain table of runs shows the sweep, which opens to its trials; the answer stands above."""
+    go(visit, address, tracking_views.page(sweep.experiment_id, view=None))
+    expect(visit.get_by_text("Best: trial").first).to_be_visible()
+    row = visit.locator("[role=row]").filter(has_text="xnor-ui")
+    row.get_by_role("button").first.click()
+    expect(visit.get_by_role("link", name=re.compile("^h=.* · #0$")).first).to_be_visible()
+
+
+def test_parent_says_the_answer_and_shows_report_dataset_and_model(visit: Page, address: str, sweep: SweepRun) -> None:
+    """The parent's page has the answer, the truth table with its digest, the model, and links that lead on."""
+    go(visit, address, f"#/experiments/{sweep.experiment_id}/runs/{sweep.run_id}")
+    expect(visit.get_by_text("Trained again on fresh networks").first).to_be_visible()
+    expect(visit.get_by_text(re.compile(r"xnor truth table \(\w+\)")).first).to_be_visible()
+    expect(visit.get_by_role("link", name="the report").first).to_be_visible()
+
+
+def test_report_opens_in_the_artifact_pane(visit: Page, address: str, sweep: SweepRun) -> None:
+    """The report's page, with its pictures, stands in the pane."""
+    go(visit, address, f"#/experiments/{sweep.experiment_id}/runs/{sweep.run_id}/artifacts/report.html")
+    report = visit.frame_locator("iframe").first
+    expect(report.locator("h1").first).to_contain_text("xnor-ui")
+    assert report.locator("img, svg").count() > 0
+
+
+def test_child_says_its_grades_and_shows_its_network(
+    visit: Page, address: str, sweep: SweepRun, tracking: Tracking
+) -> None:
+    """A child's page has its grades in words, its curves, and the picture of its best network."""
+    best = next(run for run in tracking.runs(sweep.name) if run.tags.get("best") == "01")
+    go(visit, address, f"#/experiments/{sweep.experiment_id}/runs/{best.run_id}")
+    expect(visit.get_by_text("recover the hand-designed logic").first).to_be_visible()
+    go(visit, address, f"#/experiments/{sweep.experiment_id}/runs/{best.run_id}/artifacts/best_network.png")
+    picture = visit.locator("img[src^='blob:'], img[src*='best_network']").first
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.complete && image.naturalWidth > 300")
+
+
+def test_losses_of_children_are_compared(visit: Page, address: str, sweep: SweepRun, tracking: Tracking) -> None:
+    """The comparison draws each child's loss curve."""
+    runs = [run.run_id for run in tracking.runs(sweep.name)[:4]]
+    listed = "%5B" + ",".join(f"%22{run_id}%22" for run_id in runs) + "%5D"
+    go(visit, address, f'#/metric?runs={listed}&metric="loss"&experiments=%5B%22{sweep.experiment_id}%22%5D')
+    lines = visit.locator(".js-plotly-plot .scatterlayer .trace")
+    expect(lines).to_have_count(4)
+
+
+def test_parallel_coordinates_are_drawn(visit: Page, address: str, sweep: SweepRun, tracking: Tracking) -> None:
+    """Comparing runs shows parallel coordinates over params and metrics."""
+    runs = [run.run_id for run in tracking.runs(sweep.name)]
+    listed = "%5B" + ",".join(f"%22{run_id}%22" for run_id in runs) + "%5D"
+    go(visit, address, f"#/compare-runs?runs={listed}&experiments=%5B%22{sweep.experiment_id}%22%5D")
+    expect(visit.locator(".js-plotly-plot .parcoords").first).to_be_visible()
+    expect(visit.locator(".js-plotly-plot .axis-title").filter(has_text="hidden_size").first).to_be_visible()
+
+
+def test_dataset_opens(visit: Page, address: str, sweep: SweepRun) -> None:
+    """The truth table's schema can be looked at."""
+    go(visit, address, f"#/experiments/{sweep.experiment_id}/runs/{sweep.run_id}")
+    visit.get_by_text(re.compile(r"xnor truth table \(\w+\)")).first.click()
+    expect(visit.get_by_text("x1", exact=True).first).to_be_visible()
+
+
+def test_registered_model_names_the_champion(visit: Page, address: str) -> None:
+    """The registry shows the version, its alias, and what chose it."""
+    go(visit, address, "#/models/xnor")
+    expect(visit.get_by_text("champion").first).to_be_visible()
+    go(visit, address, "#/models/xnor/versions/1")
+    expect(visit.get_by_text("fresh networks its setting reached").first).to_be_visible()
