@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,9 @@ def stop_after(where: Stores, done: int) -> Callable[[Any], None]:
 
 
 @pytest.fixture
-def where(sound: Path, tmp_path: Path) -> Iterator[Stores]:
+def where(sound: Path, tmp_path: Path) -> Stores:
     """Both sweeps, to be damaged."""
-    yield sweeping.copied(sound, tmp_path / "stores")
+    return sweeping.copied(sound, tmp_path / "stores")
 
 
 def run_of(where: Stores, trial: int, name: str = "s") -> str:
