@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import difflib
 import io
 import itertools
 import platform
@@ -164,6 +165,11 @@ def as_csv(lines: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
+def differing(recorded: str, found: str) -> list[str]:
+    """The lines of a table that are not as recorded, each with what was found."""
+    return [line.rstrip() for line in difflib.ndiff(recorded.splitlines(), found.splitlines()) if line[0] in "-+"]
+
+
 def machine() -> str:
     """What the last digits depend on: the processor's kind, and the versions."""
     found: list[str] = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])  # type: ignore[call-overload, index]
@@ -185,9 +191,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for file, text in record(name).items():
             path = RESULTS / file
             if options.check:
-                same = path.read_text(encoding="utf-8") == text
-                wrong += not same
-                print(f"{file}: {'the same' if same else 'DIFFERS from the recorded table'}")
+                lines = differing(path.read_text(encoding="utf-8"), text)
+                wrong += bool(lines)
+                print(f"{file}: {'DIFFERS' if lines else 'the same'}", *lines, sep="\n  ")
             else:
                 path.write_text(text, encoding="utf-8")
                 print(f"{file}: written")

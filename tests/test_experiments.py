@@ -99,6 +99,22 @@ def test_a_recorded_cell_comes_out_again() -> None:
         assert abs(int(then[name]) - now[name]) <= 10
 
 
+def test_check_compares_with_the_recorded_table(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`record.py` writes, `--check` then passes, and names the line once one count is another."""
+    small = config.load(EXPERIMENTS / "stopping.toml", ["seeds=16", "epochs=20"])
+    monkeypatch.setattr(config, "load", lambda *_: small)
+    monkeypatch.setitem(record.VARIANTS, "stopping", [{"epochs": 10}])
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    assert record.main(["stopping"]) == 0
+    assert record.main(["stopping", "--check"]) == 0
+    path = tmp_path / "stopping.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(",16,", ",17,", 1), encoding="utf-8")
+    assert record.main(["stopping", "--check"]) == 1
+    assert "- 10,2,0.1,17," in capsys.readouterr().out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["encoding", "parity3"])
 def test_a_real_sweep_finds_what_the_recorder_writes(name: str, tmp_path: Path) -> None:

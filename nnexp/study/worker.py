@@ -343,7 +343,8 @@ class Worker:
         """Return a trial to those that wait, or set it aside when it killed too often, and surely it alone."""
         told = replace(trial, deaths=trial.deaths + deaths, alone=trial.alone + (deaths if alone else 0))
         said = _said(told, None, trial.attempt)
-        if not (deaths and alone and told.deaths >= self.study.max_deaths and told.alone >= limit):
+        guilty = deaths and alone and told.deaths >= self.study.max_deaths and told.alone >= limit
+        if not guilty or set(trial.params) != set(self._distributions):  # without them it was never in training
             self._return(trial.trial_id, said)
             taken.waiting.append(trial.number)
             return
