@@ -104,7 +104,7 @@ def test_check_compares_with_the_recorded_table(
 ) -> None:
     """`record.py` writes, `--check` then passes, and names the line once one count is another."""
     small = config.load(EXPERIMENTS / "stopping.toml", ["seeds=16", "epochs=20"])
-    monkeypatch.setattr(config, "load", lambda path, overrides=(): small)
+    monkeypatch.setattr(config, "load", lambda *_: small)
     monkeypatch.setitem(record.VARIANTS, "stopping", [{"epochs": 10}])
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     assert record.main(["stopping"]) == 0
