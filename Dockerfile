@@ -11,16 +11,20 @@ FROM python:${PYTHON_VERSION}-slim AS tools
 RUN python -m venv /opt/tools && python -m venv --without-pip /opt/venv
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-COPY pyproject.toml constraints.txt ./
 
-# What nnexp depends on: a layer that stays while only nnexp changes.
+# What nnexp depends on, alone: so that the next stage is built again when that changes, and not for a linter's setting.
+FROM tools AS requirements
+COPY pyproject.toml .
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*project['dependencies'], *project['optional-dependencies']['postgresql'], sep='\n')" > requirements.txt
+
 # Left out: the wheels' own tests, C headers, stubs and source maps, and Arrow's RPC, which Parquet files don't need.
 # Everything is compiled: on a read-only root filesystem Python could not keep its bytecode. unchecked-hash: it is valid
 # whatever the files' times become.
 FROM tools AS dependencies
+COPY constraints.txt .
+COPY --from=requirements /src/requirements.txt .
 RUN --mount=type=secret,id=ca_bundle \
     if [ -s /run/secrets/ca_bundle ]; then export PIP_CERT=/run/secrets/ca_bundle; fi \
-    && python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*project['dependencies'], *project['optional-dependencies']['postgresql'], sep='\n')" > requirements.txt \
     && /opt/tools/bin/pip --python /opt/venv/bin/python install --no-compile --only-binary :all: \
         --constraint constraints.txt --requirement requirements.txt
 WORKDIR /opt/venv
@@ -31,7 +35,7 @@ RUN find . -type d \( -name tests -o -name test \) -not -path '*/mlflow/*' -prun
 
 # nnexp itself, as files beside the dependencies'.
 FROM tools AS package
-COPY README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY nnexp nnexp
 RUN --mount=type=secret,id=ca_bundle \
     if [ -s /run/secrets/ca_bundle ]; then export PIP_CERT=/run/secrets/ca_bundle; fi \

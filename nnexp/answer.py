@@ -152,7 +152,8 @@ def notes(summary: Summary, *, sampler: str, missing: Sequence[str]) -> tuple[st
         lines.append(f"The sweep is not finished: {done:,}{of} trials are done. The answer may change.")
     for state, words in (("KILLED", "pruned"), ("FAILED", "failed")):
         if state in summary.counts:
-            lines.append(f"{summary.counts[state]:,} trials were {words} and are not ranked.")
+            count = summary.counts[state]
+            lines.append(f"{count:,} {'trial was' if count == 1 else 'trials were'} {words}, not ranked.")
     if len(summary.ranked):
         lines.append(_stopping(summary))
     if sampler in ("tpe", "nsga2"):

@@ -61,8 +61,8 @@ class Conclusion:
         Raises:
             StoreError: a store failed. NnexpError: the training pool did.
         """
-        budget = self.study.sweep.trials
-        while not is_concluded(self.study):
+        while self.study.is_done() and not is_concluded(self.study):
+            budget = self.study.sweep.trials
             if not self._elected(budget):
                 time.sleep(TICK)
                 continue
@@ -100,7 +100,7 @@ class Conclusion:
                 if trial.number in waiting:
                     self.writer.put(waiting[trial.number], fresh=False)
                 elif trial.state == "FAIL" or trial.owner in (None, self.worker.id) or trial.owner in dead:
-                    self.writer.put(self._again(pool, trial), fresh=False)
+                    self.writer.put(self.again(pool, trial), fresh=False)
                     made.append(trial.number)
             self.flush()
             time.sleep(0 if made or waiting else TICK)
@@ -113,8 +113,12 @@ class Conclusion:
         ended = {number for number, of_trial in runs.items() if of_trial[0][1] != "RUNNING"}
         return [trial for trial in self.study.trials() if trial.is_finished and trial.number not in ended]
 
-    def _again(self, pool: Executor, trial: TrialRecord) -> Entry:
-        """A trial's evidence made again: the same networks to the bit."""
+    def again(self, pool: Executor, trial: TrialRecord) -> Entry:
+        """A trial's evidence made again, in the spool: the same networks to the bit.
+
+        Raises:
+            UsageError: the trial's params are not the sweep's. StoreError: the spool cannot be written.
+        """
         sweep = self.study.sweep
         began = trial.started.timestamp() if trial.started else time.time()
         settings = sweep.settings(trial.params, seeds=int(trial.attrs.get("networks", 0)) or None)

@@ -46,11 +46,18 @@ _FAMILY_LABEL = {"hand_designed": "hand-designed (or both)", "none": "not solved
 class Cuts:
     """A factor cut into cells for a heat map: single values, or ranges on the sweep-independent powers of ten."""
 
-    def __init__(self, values: pd.Series, factor: str, *, cells: int) -> None:
-        """Cuts ``values`` of ``factor`` into ``cells`` cells at most; a logarithmic one into whole decades at least."""
+    def __init__(self, values: pd.Series, factor: str, *, cells: int, single: int = 0) -> None:
+        """Cuts a factor into cells.
+
+        Args:
+            values: of each setting.
+            factor: its name.
+            cells: at most so many cells (a logarithmic factor has whole decades at least).
+            single: up to so many different values have a cell each, whatever ``cells`` says.
+        """
         self.factor = factor
         distinct = sorted(values.unique())
-        if len(distinct) <= max(cells, 1) or isinstance(distinct[0], str):
+        if len(distinct) <= max(cells, single, 1) or isinstance(distinct[0], str):
             order = {value: i for i, value in enumerate(distinct)}
             self.index = values.map(order).to_numpy(dtype=np.int64)
             self.names = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in distinct]
@@ -74,18 +81,19 @@ class Cuts:
     def __len__(self) -> int:
         return len(self.names)
 
-    def label(self, axis: Any, *, starts: Sequence[float] = (0.0,)) -> None:
+    def label(self, axis: Any, *, starts: Sequence[float] = (0.0,), step: int = 1) -> None:
         """Writes the cells' names, or the ranges' ends between the cells, along an axis, once for each start.
 
-        Of ranges the last end is written after the last start alone: it would touch the next start's first.
+        Of ranges the last end is written after the last start alone: it would touch the next start's first. With a
+        ``step`` only every step-th is written.
         """
         ticks: list[tuple[float, str]] = []
         for start in starts:
             if self.edges is None:
-                ticks += [(start + i + 0.5, name) for i, name in enumerate(self.names)]
+                ticks += [(start + i + 0.5, name) for i, name in enumerate(self.names)][::step]
             else:
                 shown = self.edges if start == starts[-1] else self.edges[:-1]
-                ticks += [(start + i, edge) for i, edge in enumerate(shown)]
+                ticks += [(start + i, edge) for i, edge in enumerate(shown)][::step]
         axis.set_ticks([at for at, _ in ticks], [name for _, name in ticks])
 
 
@@ -110,6 +118,14 @@ def _texts(values: NDArray[np.float64], count: NDArray[np.int64], *, rates: bool
     return [[f"{100 * v:.0f}" if not np.isnan(v) else "" for v in row] for row in values]
 
 
+def phase_axes(frame: pd.DataFrame) -> tuple[str, str]:
+    """The two factors of a phase diagram's axes: learning rate and initial scale, where the sweep varies them."""
+    candidates = ("learning_rate", "init_scale", "hidden_size")
+    varied = frames.varied(frame)
+    first, second, *_ = sorted(candidates, key=lambda factor: factor not in varied)
+    return first, second
+
+
 def phase_diagram(frame: pd.DataFrame, rate: str) -> Figure:
     """Mean rate over learning rate and initial scale, a panel for each hidden size and initializer.
 
@@ -120,16 +136,17 @@ def phase_diagram(frame: pd.DataFrame, rate: str) -> Figure:
         frame: finished trials.
         rate: the column to show.
     """
-    varying = [f for f in ("learning_rate", "init_scale", "hidden_size") if frames.is_varied(frame[f])]
-    axes_of = [*varying, *(f for f in ("learning_rate", "init_scale", "hidden_size") if f not in varying)][:2]
+    axes_of = phase_axes(frame)
     panels = len(frame.groupby(["hidden_size", "init"])) if "hidden_size" not in axes_of else frame["init"].nunique()
     per_panel = max(len(frame) / max(panels, 1), 1)
-    x, y = (Cuts(frame[f], f, cells=12 if per_panel >= 60 else 8 if per_panel >= 30 else 5) for f in axes_of)
+    cells = 12 if per_panel >= 60 else 8 if per_panel >= 30 else 5
     column = Cuts(frame["hidden_size"], "hidden_size", cells=8) if "hidden_size" not in axes_of else None
+    across = len(column) if column is not None else 1
+    x = Cuts(frame[axes_of[0]], axes_of[0], cells=cells, single=min(12, 72 // across))
+    y = Cuts(frame[axes_of[1]], axes_of[1], cells=cells, single=8)
     row = Cuts(frame["init"], "init", cells=8)
-    columns = len(column) if column is not None else 1
     values = {}
-    for r, c in itertools.product(range(len(row)), range(columns)):
+    for r, c in itertools.product(range(len(row)), range(across)):
         at = (row.index == r) if column is None else (row.index == r) & (column.index == c)
         values[r, c] = _grid(frame, rate, y, x, at)
     single = max(int(count.max()) for _, count in values.values()) <= 1
@@ -163,13 +180,14 @@ def _draw_phases(
         axes.set_xlim(0, columns * wide - _GAP)
         axes.set_ylim(0, len(row) * tall - _GAP)
         axes.set_facecolor("white")
-        x.label(axes.xaxis, starts=[c * wide for c in range(columns)])
+        x.label(axes.xaxis, starts=[c * wide for c in range(columns)], step=2 if len(x) * columns > 45 else 1)
         y.label(axes.yaxis, starts=[r * tall for r in range(len(row))])
         axes.tick_params(axis="x", rotation=45 if len(x) * columns > 20 else 0, labelsize=8)
         axes.tick_params(axis="y", labelsize=8)
         for c in range(columns) if column is not None else ():
             middle = c * wide + len(x) / 2
-            title = f"{column.names[c] if column else ''} hidden units"
+            name = column.names[c] if column else ""
+            title = f"{name} hidden units" if len(name) < 3 else f"{name} hidden"
             axes.text(middle, axes.get_ylim()[1] + 0.15, title, ha="center", va="bottom", fontsize=9.5)
         for r in range(len(row)):
             middle = (len(row) - 1 - r) * tall + len(y) / 2
@@ -188,10 +206,10 @@ def marginal_points(marginals: pd.DataFrame, measure: str, factors: tuple[str, .
     """Mean rate at each level of each factor with its bootstrap interval; the best single setting as a cross."""
     shown = [factor for factor in factors if (marginals["factor"] == factor).sum() > 1] or list(factors[:1])
     with styled():
-        figure = new_figure(3.1)
+        figure = new_figure(3.3)
         grid = figure.subplots(
             1, len(shown), sharey=True, squeeze=False,
-            gridspec_kw={"left": 0.065, "right": 0.99, "top": 0.88, "bottom": 0.33, "wspace": 0.06},
+            gridspec_kw={"left": 0.065, "right": 0.99, "top": 0.82, "bottom": 0.31, "wspace": 0.06},
         )  # fmt: skip
         for axes, factor in zip(grid[0], shown, strict=True):
             part = marginals[marginals["factor"] == factor]
@@ -201,13 +219,16 @@ def marginal_points(marginals: pd.DataFrame, measure: str, factors: tuple[str, .
             axes.errorbar(at, rate, yerr=spread, fmt="o", color=BLUE, capsize=3, label="mean, 95% interval")
             best = part["best_rate"].to_numpy(dtype=np.float64)
             axes.plot(at, best, "x", color=GREY, markersize=5, label="best setting")
-            axes.set_xticks(at, [f"{name}" for name in part["level"]], rotation=40, ha="right", rotation_mode="anchor")
+            step = -(-len(part) // 14)  # beyond that many, labels would run into each other
+            names = part["level"].tolist()[::step]
+            axes.set_xticks(at[::step], names, rotation=40, ha="right", rotation_mode="anchor")
             axes.set_xlim(-0.6, len(part) - 0.4)
             axes.set_title(answer.label(factor))
             axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
         grid[0][0].set_ylim(bottom=0)
         grid[0][0].set_ylabel(answer.label(measure))
-        grid[0][-1].legend(loc="upper right")
+        handles, labels = grid[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.055, 1.0), ncols=2)
         percent_axis(grid[0][0])
     return figure
 

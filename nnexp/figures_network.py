@@ -132,6 +132,6 @@ def _weights(
         axes.tick_params(length=0, top=False, labeltop=False)
         for side in ("left", "bottom"):
             axes.spines[side].set_visible(False)
-        form = f", as {portrait.activation} units" if portrait.reference is not None and i else ""
-        axes.set_title(("weights, learned" if i == 0 else f"weights, hand-designed{form}") + more)
+        form = f" ({portrait.activation})" if i else ""
+        axes.set_title(("weights, learned" if i == 0 else f"hand-designed{form}") + more)
         top -= box + 0.25 + 0.55

@@ -102,10 +102,10 @@ def solving_curves(
     if not panels:
         return None
     with styled():
-        figure = new_figure(3.5)
+        figure = new_figure(4.2)
         grid = figure.subplots(
             1, len(panels), sharey=True, squeeze=False,
-            gridspec_kw={"left": 0.07, "right": 0.985, "top": 0.9, "bottom": 0.15, "wspace": 0.06},
+            gridspec_kw={"left": 0.07, "right": 0.985, "top": 0.92, "bottom": 0.29, "wspace": 0.06},
         )[0]  # fmt: skip
         for axes, (kind, group) in zip(grid, panels, strict=True):
             names = list(group)[:6] if kind == "settings" else list(group)
@@ -122,7 +122,10 @@ def solving_curves(
             axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
             axes.set_xlabel("epoch")
             axes.set_title("the best settings" if kind == "settings" else "all settings, by hidden units")
-            axes.legend(title=None if kind == "settings" else kind, loc="upper left")
+            title, wide = (None, 3) if kind == "settings" else ("hidden units", 7)
+            axes.legend(
+                title=title, loc="upper left", bbox_to_anchor=(-0.02, -0.16), ncols=wide, fontsize=8, columnspacing=1.2
+            )
         grid[0].set_ylabel("networks that solved the task")
         percent_axis(grid[0])
     return figure

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nnexp import frames
-from nnexp.errors import NnexpError
+from nnexp.errors import NnexpError, NotFoundError
 from nnexp.significance import Outcomes, outcomes_of
 
 #: The families in the order of their bars; `none` is what did not solve the task.
@@ -52,21 +52,32 @@ def collect(records: Iterable[frames.Record], networks_of: NetworksOf) -> Popula
     Returns:
         What was read; a table that is missing or unreadable is named in ``missing`` and left out.
     """
-    population, missing = Population(), []
+    population, absent, unreadable = Population(), [], []
     for record in sorted(records, key=lambda one: one.trial):
         if record.status != "FINISHED":
             continue
-        table, why = None, "missing"
         try:
             table = networks_of(record.trial)
+        except NotFoundError:
+            table = None
         except NnexpError as error:
-            why = str(error)
+            unreadable.append(f"networks.parquet of trial {record.trial} ({error})")
+            continue
         if table is None:
-            missing.append(f"networks.parquet of trial {record.trial}" + ("" if why == "missing" else f" ({why})"))
+            absent.append(record.trial)
             continue
         frame = table.select([name for name in _COLUMNS if name in table.column_names]).to_pandas()
         _add(population, record.trial, frame)
-    return Population(population.outcomes, population.families, population.epochs_to_solve, tuple(missing))
+    missing = (*([f"networks.parquet of {_trials(absent)}"] if absent else []), *unreadable)
+    return Population(population.outcomes, population.families, population.epochs_to_solve, missing)
+
+
+def _trials(numbers: list[int]) -> str:
+    """Such as ``trial 3``, ``trials 3, 5`` or ``1,050 trials (0, 1, 2, 3, 4, 5, 6, 7, …)``."""
+    if len(numbers) == 1:
+        return f"trial {numbers[0]}"
+    first = ", ".join(map(str, numbers[:8]))
+    return f"trials {first}" if len(numbers) <= 8 else f"{len(numbers):,} trials ({first}, …)"
 
 
 def _add(population: Population, trial: int, frame: pd.DataFrame) -> None:

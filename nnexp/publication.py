@@ -26,6 +26,6 @@ def publish(study: SweepStudy, tracking: Tracking, run: SweepRun) -> None:
         files = Path(directory)
         for ending in ("txt", "md", "csv", "json", "parquet"):
             rendering.write(summary, files / f"summary.{ending}")
-        read.report(population).write(files)
+        read.report(population).write(files / "report.html")
         standing = review.prepare(tracking, run, summary, read.records)
         tracking.finish_sweep(run.run_id, files, review.description(summary, standing, run))

@@ -29,7 +29,7 @@ def cell(value: Any, column: str = "") -> str:
     if isinstance(value, float):
         if "rate" in column and "learning" not in column:
             return answer.percent(float(value))
-        return f"{float(value):.3g}" if abs(value) < 1e4 else f"{float(value):,.0f}"
+        return f"{float(value):.3g}" if abs(value) < 1e3 else f"{float(value):,.0f}"
     if isinstance(value, int | np.integer):
         return f"{int(value):,}" if column == "networks" else str(value)
     return str(value)
@@ -142,14 +142,18 @@ def markdown_table(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, _WIDTH, break_on_hyphens=False, break_long_words=False)
+
+
 def to_text(summary: Summary, top: int | None = 10) -> str:
     """The answer, then the tables, in plain text for a terminal."""
     parts = [f"{summary.name}: which settings recover the hand-designed solution"]
     if summary.measure == "solved_rate":
         parts = [f"{summary.name}: which settings solve the task (it has no hand-designed solution)"]
-    parts += ["\n".join(textwrap.fill(line, _WIDTH) for line in summary.answer)]
+    parts += ["\n".join(_wrapped(line) for line in summary.answer)]
     parts += [f"{heading}\n{text_table(table)}" for heading, table in sections(summary, top)]
-    parts += ["\n".join(textwrap.fill(f"Note: {note}", _WIDTH) for note in summary.notes)] if summary.notes else []
+    parts += ["\n".join(_wrapped(f"Note: {note}") for note in summary.notes)] if summary.notes else []
     return "\n\n".join(parts) + "\n"
 
 

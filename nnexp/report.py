@@ -28,6 +28,16 @@ CurvesOf = Callable[[int], Mapping[str, Points]]
 
 #: Rows of the ranked table on the first screen, and further below.
 FIRST_ROWS, ALL_ROWS = 5, 30
+ALL_COLUMNS = (
+    "networks",
+    "recovery_rate",
+    "solved_rate",
+    "confident_rate",
+    "mirror_rate",
+    "epochs_to_solve_median",
+    "reference_distance_median",
+    "note",
+)
 FIRST_COLUMNS = ("networks", "recovery_rate", "solved_rate", "mirror_rate")
 DRAWN_SETTINGS = 6
 
@@ -57,18 +67,22 @@ class Report:
     markdown: str
     pictures: Mapping[str, bytes] = field(default_factory=dict)
 
-    def write(self, directory: Path, stem: str = "report") -> list[Path]:
-        """Writes the page as ``stem``.html, its twin as ``stem``.md and the twin's pictures in the directory ``stem``.
+    def write(self, page: Path) -> list[Path]:
+        """Writes the page, its twin with the ending .md beside it, and the twin's pictures in a directory beside both.
+
+        Args:
+            page: the HTML file; the directory has its name without the ending, and ``-pictures`` if there is no ending.
 
         Returns:
             The page and its twin.
         """
-        (directory / stem).mkdir(parents=True, exist_ok=True)
-        page, twin = directory / f"{stem}.html", directory / f"{stem}.md"
+        pictures = page.with_suffix("") if page.suffix else page.with_name(f"{page.name}-pictures")
+        twin = page.with_suffix(".md")
+        pictures.mkdir(parents=True, exist_ok=True)
         durable.write_text(page, self.html)
-        durable.write_text(twin, self.markdown.replace("](report/", f"]({quote(stem)}/"))
+        durable.write_text(twin, self.markdown.replace("](report/", f"]({quote(pictures.name)}/"))
         for name, content in self.pictures.items():
-            durable.write_with(directory / stem / name, functools.partial(_fill, content))
+            durable.write_with(pictures / name, functools.partial(_fill, content))
         return [page, twin]
 
 
@@ -174,14 +188,18 @@ def _sections(
 def _network_section(drawn: Portrait | None) -> Section | None:
     if drawn is None:
         return None
-    beside = "" if drawn.reference is None else " beside the hand-designed one"
-    caption = (
-        f"{drawn.title[:1].upper()}{drawn.title[1:]}: the lowest loss among those that reached the goal{beside}. "
-        "Colours: the network's output, from dark 0 to bright 1, ½ on the dotted line. Thick lines: where a hidden "
-        "unit changes sign (thin: a spare unit). Units are in the reference's order and have its signs: to flip or "
-        "reorder hidden units does not change what the network computes."
-    )
-    return Section("network", "The best network", caption, figures_network.network_figure(drawn))
+    parts = [f"{drawn.title[:1].upper()}{drawn.title[1:]}: the lowest loss among those that reached the goal."]
+    if drawn.task.n_inputs == 2:
+        parts.append(
+            "Colours: the network's output, from dark 0 to bright 1, ½ on the dotted line. Thick lines: where a hidden "
+            "unit changes sign (thin: a spare unit)."
+        )
+    if drawn.reference is not None:
+        parts.append(
+            "Units are in the reference's order and have its signs: to flip or reorder hidden units does not change "
+            "what the network computes."
+        )
+    return Section("network", "The best network", " ".join(parts), figures_network.network_figure(drawn))
 
 
 def _marginal_section(summary: Summary) -> Section:
@@ -200,7 +218,8 @@ def _phase_section(ranked: pd.DataFrame, rate: str) -> Section:
         "solved_rate": ("Where the task is solved", "solved the task"),
     }
     heading, verb = words[rate]
-    caption = f"Mean share of networks that {verb}, by learning rate and initial scale. Empty cells hold no setting."
+    x, y = (answer.label(factor) for factor in figures.phase_axes(ranked))
+    caption = f"Mean share of networks that {verb}, by {x} and {y}. Empty cells hold no setting."
     return Section(f"phase-{rate.removesuffix('_rate')}", heading, caption, figures.phase_diagram(ranked, rate))
 
 
@@ -248,7 +267,8 @@ def _solving_section(summary: Summary, population: Population) -> Section | None
         pooled.setdefault(str(sizes[trial]), []).append(known[trial])
     epochs = int(summary.ranked["epochs"].max())
     joined = {name: np.concatenate(parts) for name, parts in pooled.items()}
-    figure = figures_training.solving_curves({_title(summary, t): known[t] for t in first}, joined, epochs)
+    settings = {f"trial {trial} ({sizes[trial]} hidden)": known[trial] for trial in first}
+    figure = figures_training.solving_curves(settings, joined, epochs)
     if figure is None:
         return None
     caption = (
@@ -275,7 +295,7 @@ def _importance_sections(summary: Summary) -> list[Section]:
 
 
 def _context(summary: Summary, sections: Sequence[Section], drawn: Portrait | None) -> dict[str, Any]:
-    shown = rendering.ranked_table(summary, ALL_ROWS) if len(summary.ranked) else None
+    shown = rendering.ranked_table(summary, ALL_ROWS, ALL_COLUMNS) if len(summary.ranked) else None
     return {
         "summary": summary,
         "percent": answer.percent,
@@ -334,7 +354,10 @@ def _markdown(
 ) -> str:
     parts = [f"# {_question(summary)}", f"Sweep `{summary.name}`.", *summary.answer]
     if len(summary.ranked):
-        parts += ["## Settings, best first", rendering.markdown_table(rendering.ranked_table(summary, ALL_ROWS))]
+        parts += [
+            "## Settings, best first",
+            rendering.markdown_table(rendering.ranked_table(summary, ALL_ROWS, ALL_COLUMNS)),
+        ]
     front = rendering.pareto_table(summary)
     if front is not None:
         parts += ["## Pareto front", rendering.markdown_table(front)]

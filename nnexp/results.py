@@ -106,7 +106,7 @@ def summary(name: str, stores: Stores) -> Summary:
 
 
 def report(name: str, stores: Stores, output: Path, *, log: bool = True) -> list[Path]:
-    """Writes the report as one HTML file with its Markdown twin beside it; gives the paths.
+    """Writes the report as one HTML file, its Markdown twin and the twin's pictures beside it; gives both paths.
 
     Args:
         name: the sweep.
@@ -119,12 +119,10 @@ def report(name: str, stores: Stores, output: Path, *, log: bool = True) -> list
     """
     tracking = Tracking(stores.tracking_uri)
     made = SweepResults(tracking, name).report()
-    twin = output.with_suffix(".md")
-    durable.write_text(output, made.html)
-    durable.write_text(twin, made.markdown)
+    written = made.write(output)
     if log:
         log_report(tracking, tracking.sweep(name).run_id, made)
-    return [output, twin]
+    return written
 
 
 def log_report(tracking: Tracking, run_id: str, made: Report) -> None:
@@ -132,7 +130,7 @@ def log_report(tracking: Tracking, run_id: str, made: Report) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
-        made.write(Path(directory))
+        made.write(Path(directory) / "report.html")
         tracking.log_files(run_id, Path(directory))
 
 

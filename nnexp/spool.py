@@ -183,11 +183,15 @@ class Spool:
         """Names of the sweeps that have entries."""
         return sorted({entry.sweep for entry in self.entries()})
 
+    def leftovers(self, sweep: str) -> int:
+        """How many entries of a sweep killed processes left half written or half removed."""
+        return sum(1 for path in _listed(self._home(sweep)) if _is_half(path) and _is_free(path))
+
     def clean(self) -> None:
         """Remove what killed processes left half written or half removed, and empty directories."""
         for home in _listed(self.root):
             for path in _listed(home):
-                if path.name.startswith((".new-", ".gone-")):
+                if _is_half(path):
                     with Entry(path).locked() as mine:
                         if mine:
                             shutil.rmtree(path, ignore_errors=True)
@@ -219,6 +223,15 @@ def _held(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _is_half(path: Path) -> bool:
+    return path.name.startswith((".new-", ".gone-"))
+
+
+def _is_free(path: Path) -> bool:
+    with Entry(path).locked() as mine:
+        return mine
 
 
 def _listed(directory: Path) -> list[Path]:

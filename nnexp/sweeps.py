@@ -5,24 +5,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnexp import config, execution, preflight, results, tracking_views
-from nnexp.conclusion import Conclusion
+from nnexp import config, execution, preflight, results, signals, tracking_views
+from nnexp.conclusion import Conclusion, is_concluded
 from nnexp.config import Sweep
 from nnexp.errors import Interrupted, NnexpError, NotFoundError, StoreError
 from nnexp.progress import Progress
 from nnexp.references import has_reference
 from nnexp.spool import Spool
 from nnexp.stores import Stores
-from nnexp.study import SweepStudy, open_storage
+from nnexp.study import SweepStudy, Worker, open_storage
 from nnexp.tracking import Tracking
 from nnexp.tracking_records import SweepRun
 from nnexp.work import SweepWork
@@ -33,8 +30,8 @@ if TYPE_CHECKING:
 
 Watch = Callable[[Progress], None]
 log = logging.getLogger("nnexp")
-#: Seconds that an end leaves for what is being delivered, and for a store that is away.
-GRACE = 2.0
+#: Seconds that an end leaves for what waits, and again for what is being delivered; and for a store that is away.
+GRACE = 1.25
 PATIENCE = 60.0
 
 
@@ -66,12 +63,15 @@ def sweep(
     """
     plan = source if isinstance(source, Sweep) else config.load(source, overrides)
     stores = stores or Stores.choose()
-    with signals() as interrupted:
+    with signals.taken() as interrupted:
         if not offline:
             preflight.check(stores, plan.name)
         with open_storage(stores.storage) as storage:
             study = SweepStudy.create(storage, plan)
             study.clear_stop()
+            if is_concluded(study) and not Spool(stores.spool).entries(plan.name):
+                log.warning("nnexp: sweep %r is finished; nothing is left to do", plan.name)
+                return None if offline else results.summary(plan.name, stores)
             work_on(study, stores, jobs=jobs, pool=pool, offline=offline, progress=progress, interrupted=interrupted)
             if offline:
                 return None
@@ -152,28 +152,42 @@ def work_on(
 
     writer = open_writer(tracking, run, study.sweep.lease)
     worker = study.join()
+    with leaving(worker, writer), worker.keep_beating():
+        deliver_leftovers(study, spool, writer)
+        SweepWork(
+            study,
+            worker,
+            spool,
+            writer,
+            open_pool=open_pool,
+            workers=workers,
+            interrupted=interrupted,
+            watch=progress or (lambda _: None),
+            deadline=deadline,
+        ).run()
+        drain(writer, interrupted)
+        if tracking is None or run is None:
+            return
+        if study.is_done():
+            Conclusion(
+                study, worker, tracking, run, spool, writer, lambda: drain(writer, interrupted), open_pool, workers
+            ).write()
+        elif study.stop_requested():
+            tracking.set_sweep_status(run.run_id, "KILLED")
+
+
+@contextlib.contextmanager
+def leaving(worker: Worker, writer: Writer) -> Iterator[None]:
+    """Sends what can be sent and hands back what is in flight, however the body ends."""
     try:
-        with worker.keep_beating():
-            deliver_leftovers(study, spool, writer)
-            SweepWork(
-                study,
-                worker,
-                spool,
-                writer,
-                open_pool=open_pool,
-                workers=workers,
-                interrupted=interrupted,
-                watch=progress or (lambda _: None),
-                deadline=deadline,
-            ).run()
-            drain(writer, interrupted)
-            if tracking is not None and run is not None and study.is_done():
-                Conclusion(
-                    study, worker, tracking, run, spool, writer, lambda: drain(writer, interrupted), open_pool, workers
-                ).write()
-    finally:
+        yield
+    except BaseException:
         writer.close(GRACE)
-        worker.leave()
+        with contextlib.suppress(NnexpError):  # the body's own error tells more; a worker that is gone counts as dead
+            worker.leave()
+        raise
+    writer.close(GRACE)
+    worker.leave()
 
 
 def open_writer(tracking: Tracking | None, run: SweepRun | None, lease: float) -> Writer:
@@ -229,6 +243,9 @@ def parent(study: SweepStudy, tracking: Tracking) -> SweepRun:
             now_ms=int(time.time() * 1000),
         )
         tracking.set_experiment_tag(run.experiment_id, tracking_views.PREFIX + tracking_views.RANKING, view)
+    if not is_concluded(study):
+        # Not RUNNING: nobody could change that if all workers were killed.
+        tracking.set_sweep_status(run.run_id, "SCHEDULED")
     return run
 
 
@@ -238,27 +255,3 @@ def deliver_leftovers(study: SweepStudy, spool: Spool, writer: Writer) -> None:
     for entry in spool.entries(study.name):
         if entry.trial in finished:
             writer.put(entry, fresh=False)
-
-
-@contextlib.contextmanager
-def signals() -> Iterator[Callable[[], int | None]]:
-    """Takes SIGINT and SIGTERM for the body: yields what tells the first one's number, or None.
-
-    A second SIGINT ends the process at once; the next start cleans up.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    seen: list[int] = []
-
-    def take(number: int, _frame: object) -> None:
-        if seen and number == signal.SIGINT:
-            os._exit(128 + number)
-        seen.append(number)
-
-    before = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: seen[0] if seen else None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -198,10 +198,15 @@ class Tracking:
         with translated(self.uri):
             self.client.log_batch(run_id, metrics=[Metric(key, value, now, step) for key, value in metrics.items()])
 
-    def set_sweep_status(self, run_id: str, status: str) -> None:
-        """Set the parent RUNNING, or FINISHED, FAILED or KILLED with the present time as its end."""
+    def status(self, run_id: str) -> str:
+        """A run's status, by MLflow's name."""
         with translated(self.uri):
-            if status == "RUNNING":
+            return str(self.client.get_run(run_id).info.status)
+
+    def set_sweep_status(self, run_id: str, status: str) -> None:
+        """Set the parent SCHEDULED, or FINISHED, FAILED or KILLED with the present time as its end."""
+        with translated(self.uri):
+            if status not in ENDED:
                 self.client.update_run(run_id, status=status)
             else:
                 self.client.set_terminated(run_id, status=status)

@@ -6,13 +6,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from nnexp import heartbeat
+from nnexp import heartbeat, signals
 from nnexp.conclusion import is_concluded
 from nnexp.errors import Interrupted
 from nnexp.progress import Progress
 from nnexp.stores import Stores
 from nnexp.study import Store, SweepStudy, open_storage
-from nnexp.sweeps import signals, work_on
+from nnexp.sweeps import work_on
 
 #: Seconds between two looks for open sweeps.
 PAUSE = 2.0
@@ -46,7 +46,7 @@ def work(
         Interrupted: a signal; the work in flight was handed back.
     """
     deadline = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
-    with signals() as signalled, open_storage(stores.storage) as storage:
+    with signals.taken() as signalled, open_storage(stores.storage) as storage:
 
         def interrupted() -> int | None:
             heartbeat.beat()

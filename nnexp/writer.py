@@ -85,7 +85,11 @@ class Writer:
             self._change.notify_all()
 
     def close(self, timeout: float) -> int:
-        """Send what waits, for at most ``timeout`` seconds, and end the thread; returns how many entries are left."""
+        """Send what waits, and end the thread; returns how many entries are left.
+
+        Args:
+            timeout: seconds for what waits; the one then being sent is given as long again, to leave no half run.
+        """
         with self._change:
             self._closing = True
             self._change.notify_all()
@@ -94,6 +98,8 @@ class Writer:
         with self._change:
             self._stopped = True
             self._change.notify_all()
+        if self._deliver is not None and not self.away:
+            self._thread.join(timeout)
         return len(self._queue)
 
     def _run(self) -> None:

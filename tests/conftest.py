@@ -29,7 +29,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         with mlflow_server(f"sqlite:///{directory}/mlflow.db", directory) as server:
             yield server.uri
     else:
-        with postgresql(directory) as database, mlflow_server(database, directory) as server:
+        with postgresql() as database, mlflow_server(database, directory) as server:
             yield server.uri
 
 

@@ -1,4 +1,4 @@
-"""The images that tests run, as fixtures: a plugin of the modules that name it in ``pytest_plugins``.
+"""Images and manifests for tests, as fixtures: a plugin of the modules that name it in ``pytest_plugins``.
 
 No image is pulled. Where it is not there yet, the base ``python:3.11-slim`` is made from the machine's own Debian
 packages, and so is a stand-in for the ``postgres`` image. Every test that needs podman skips where that cannot be.
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.manifests import Object, built
 from tests.podman import BASE, NNEXP, POSTGRES, ROOT, Podman
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -92,3 +93,13 @@ def postgres_image(podman: Podman) -> str:
     if not podman.has_image(POSTGRES):
         _build(podman, "--tag", POSTGRES, ROOT / "tests/postgres_image")
     return POSTGRES
+
+
+@pytest.fixture(scope="session")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
+    """Every object of the Kubernetes manifests, the stores' and the sweep's, with new secrets."""
+    copy = tmp_path_factory.mktemp("manifests") / "kubernetes"
+    shutil.copytree(ROOT / "experiments/batch/kubernetes", copy)
+    make = ROOT / "experiments/batch/make-secrets.sh"
+    subprocess.run(["sh", make, copy / "stores/secrets"], check=True, capture_output=True)
+    return built(copy / "stores") + built(copy / "sweep")

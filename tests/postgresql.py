@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import URL
 
 PASSWORD = "p{w}%d @:/é"  # noqa: S105  every character that an address has to quote, and Optuna's template braces
 
@@ -50,11 +51,19 @@ class Server:
 
     def database(self) -> str:
         """The address of a new database, as nnexp takes it."""
-        from sqlalchemy.engine import URL
-
         name = f"t{uuid.uuid4().hex}"
         self.run("createdb", "-h", str(self.directory), "-p", str(self.port), name)
-        url = URL.create("postgresql", "postgres", PASSWORD, "127.0.0.1", self.port, name)
+        return self._address(name)
+
+    def schema(self) -> str:
+        """The address of a new schema in the server's own database: as good as new, and sooner made and removed."""
+        name = f"t{uuid.uuid4().hex}"
+        arguments = ("-h", str(self.directory), "-p", str(self.port), "-q", "-c", f"CREATE SCHEMA {name}")
+        self.run("psql", *arguments, "postgres")
+        return self._address("postgres", options=f"-csearch_path={name}")
+
+    def _address(self, database: str, **query: str) -> str:
+        url = URL.create("postgresql", "postgres", PASSWORD, "127.0.0.1", self.port, database, query)
         return url.render_as_string(hide_password=False)
 
 
@@ -97,10 +106,3 @@ def _has_user(name: str) -> bool:
     except KeyError:
         return False
     return True
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[Server]:
-    """A PostgreSQL server, shared by the session's tests."""
-    with running() as server:
-        yield server

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -96,22 +97,19 @@ def postgresql_programs() -> Path | None:
 
 
 @contextlib.contextmanager
-def postgresql(directory: Path) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """A PostgreSQL server in a new directory; yields the address of its database `postgres`, with a password."""
     programs = postgresql_programs()
     if programs is None:
         pytest.skip("PostgreSQL's initdb is not on this machine")
     as_user: list[str] = []
-    home = directory / "postgresql"
-    home.mkdir(parents=True)
+    # Not in pytest's own directories: another session of the same user closes those to everyone else.
+    home = Path(tempfile.mkdtemp(prefix="nnexp-postgresql-"))
     if os.geteuid() == 0:  # the server refuses to run as root
         if shutil.which("runuser") is None or subprocess.run(["id", "postgres"], capture_output=True).returncode:
             pytest.skip("PostgreSQL refuses to run as root, and there is no user postgres")
         as_user = ["runuser", "-u", "postgres", "--"]
         shutil.chown(home, "postgres")
-        for parent in home.parents:  # pytest's own directories are closed to others
-            if parent.stat().st_uid == 0 and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o711)
     port, password = free_port(), "pg-S3cret-word"
     secret = home / "password"
     secret.write_text(password)
@@ -128,3 +126,4 @@ def postgresql(directory: Path) -> Iterator[str]:
         yield f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
     finally:
         subprocess.run([*as_user, programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **quiet)
+        shutil.rmtree(home, ignore_errors=True)

@@ -75,11 +75,12 @@ class TestImage:
         """Each module that nnexp loads has its bytecode, so nothing is compiled at a start."""
         code = """if True:
             import sys, pathlib
+            from importlib.util import cache_from_source
             import mlflow, optuna, pandas, scipy.stats, matplotlib.pyplot, pyarrow.parquet, psycopg
             import nnexp.cli
             files = [m for m in list(sys.modules.values()) if "/opt/venv/" in str(getattr(m, "__file__", ""))]
             print(len(files) > 500, [m.__name__ for m in files if str(m.__file__).endswith(".py")
-                                     and not pathlib.Path(m.__cached__ or "").exists()])
+                                     and not pathlib.Path(cache_from_source(m.__file__)).exists()])
         """
         assert self.python(podman, image, code) == "True []"
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from nnexp import artifacts
-from nnexp.errors import NotFoundError
+from nnexp.errors import NnexpError
 from nnexp.figures import Cuts
 from nnexp.population import collect, family_shares
 from nnexp.recovery import assess, columns
@@ -158,12 +159,12 @@ def test_the_twin_says_the_same(page: Report, tmp_path: Path) -> None:
     """The Markdown holds the answer, the tables and a picture for each of the page's; all are written."""
     answer = re.findall(r"<p>(.*?)</p>", page.html)[0]
     assert answer in page.markdown
-    page.write(tmp_path)
-    page.write(tmp_path, "xnor-report")
+    page.write(tmp_path / "report.html")
+    page.write(tmp_path / "xnor report.html")
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", page.markdown)
-    elsewhere = re.findall(r"!\[.*?\]\((.*?)\)", (tmp_path / "xnor-report.md").read_text())
+    elsewhere = re.findall(r"!\[.*?\]\((.*?)\)", (tmp_path / "xnor report.md").read_text())
     assert len(pictures) == page.html.count("<figure")
-    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in [*pictures, *elsewhere])
+    assert all((tmp_path / unquote(name)).read_bytes().startswith(b"\x89PNG") for name in [*pictures, *elsewhere])
     assert (tmp_path / "report.html").read_text() == page.html
 
 
@@ -179,7 +180,7 @@ def test_a_missing_artifact_is_named_and_the_rest_is_used(xnor: Sweep) -> None:
 
     def networks_of(trial: int) -> pa.Table | None:
         if trial == 5:
-            raise NotFoundError("the file is torn")
+            raise NnexpError("the file is torn")
         return None if summary.best and trial == summary.best.trial else xnor.tables[trial]
 
     report = build_report(summary, xnor.records, networks_of)
@@ -197,7 +198,7 @@ def test_no_tables_and_no_curves_at_all(xnor: Sweep) -> None:
     report = build_report(summarize_records("small", xnor.records), xnor.records, lambda _: None)
     ids = parsed(report.html).ids
     assert {"families", "phase-solved", "ranked"} <= set(ids)
-    assert "and 2 more" in report.html
+    assert "networks.parquet of 12 trials (0, 1, 2, 3, 4, 5, 6, 7, …)" in report.html
 
 
 def test_a_running_sweep_has_a_report(two: Sweep) -> None:

@@ -2,76 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import ANY
 
 import pytest
+from optuna.study import StudyDirection
 
-from nnexp import config
 from nnexp.errors import NotFoundError, StoreError, UsageError
 from nnexp.study import Store, SweepStudy, Worker, open_storage
-from tests.postgresql import Server, postgresql  # noqa: F401  (a fixture)
+from tests.studies import FINE, SPACE, kill_a_worker, make, work
 
-SPACE: dict[str, Any] = {
-    "hidden_size": {"low": 2, "high": 8},
-    "learning_rate": {"low": 1e-3, "high": 10.0, "log": True},
-    "init": ["glorot_uniform", "he_normal", "uniform"],
-}
-KINDS = ("journal", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql))
-FINE = {"solved_rate": 0.5, "recovery_rate": 0.25}
+pytest_plugins = ["tests.study_stores"]
 
 
-def make(**changes: Any) -> config.Sweep:
-    values: dict[str, Any] = {"name": "s", "trials": 12, "sampler": "random", "space": SPACE, "lease": 60.0}
-    return config.Sweep(**{**values, **changes})
-
-
-@pytest.fixture(params=KINDS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgresql":
-        server: Server = request.getfixturevalue("postgresql")
-        return server.database()
-    return str(tmp_path / "nnexp.journal") if request.param == "journal" else f"sqlite:///{tmp_path / 'study.db'}"
-
-
-@pytest.fixture
-def another(url: str) -> Iterator[Callable[[], Store]]:
-    """Opens the store once more, as another process would."""
-    with contextlib.ExitStack() as stack:
-        yield lambda: stack.enter_context(open_storage(url))
-
-
-@pytest.fixture
-def store(another: Callable[[], Store]) -> Store:
-    return another()
-
-
-@pytest.fixture
-def joined(another: Callable[[], Store]) -> Callable[[], Worker]:
-    """A worker with a store of its own, as another process would have."""
-    return lambda: SweepStudy.open(another(), "s").join()
-
-
-def work(worker: Worker, batch: int = 4, limit: int = 10_000) -> dict[int, dict[str, Any]]:
-    """Finish up to ``limit`` trials; their parameters by number."""
-    done: dict[int, dict[str, Any]] = {}
-    while len(done) < limit and (claims := worker.claim(min(batch, limit - len(done)))):
-        for claim in claims:
-            done[claim.number] = dict(claim.params)
-            assert worker.finish(claim, "COMPLETE", [claim.params["learning_rate"]], FINE)
-    return done
-
-
-def test_a_sweep_ends_with_exactly_its_budget(store: Store) -> None:
+def test_budget(store: Store) -> None:
+    """A sweep ends with exactly its budget, and each trial as it was finished."""
     study = SweepStudy.create(store, make())
     done = work(study.join())
     assert sorted(done) == list(range(12))
@@ -87,13 +36,15 @@ def test_a_sweep_ends_with_exactly_its_budget(store: Store) -> None:
         assert trial.started <= trial.finished
 
 
-def test_what_was_stored_is_read_back_to_the_bit_by_another_process(url: str, store: Store) -> None:
+def test_read_back(url: str, store: Store) -> None:
+    """What was stored is read back to the bit by another process."""
     done = work(SweepStudy.create(store, make()).join())
     with open_storage(url) as other:
         assert {trial.number: trial.params for trial in SweepStudy.open(other, "s").trials()} == done
 
 
-def test_more_trials_extend_a_finished_sweep(store: Store, another: Callable[[], Store]) -> None:
+def test_extended(store: Store, another: Callable[[], Store]) -> None:
+    """A larger budget extends a finished sweep, and changes none of its trials."""
     first = work(SweepStudy.create(store, make()).join())
     study = SweepStudy.create(another(), make(trials=20))
     assert not study.is_done()
@@ -101,14 +52,16 @@ def test_more_trials_extend_a_finished_sweep(store: Store, another: Callable[[],
     assert {t.number: t.params for t in study.trials() if t.number < 12} == first
 
 
-def test_a_worker_sees_that_another_extended_the_sweep(store: Store, another: Callable[[], Store]) -> None:
+def test_extension_seen(store: Store, another: Callable[[], Store]) -> None:
+    """A worker sees that another process extended the sweep."""
     worker = SweepStudy.create(store, make()).join()
     SweepStudy.create(another(), make(trials=14))
     worker.reclaim_dead()
     assert len(work(worker)) == 14
 
 
-def test_a_changed_file_is_refused_with_the_keys_that_differ(store: Store) -> None:
+def test_changed_file(store: Store) -> None:
+    """A changed file is refused with the keys that differ, and so is a smaller budget."""
     SweepStudy.create(store, make())
     changed = make(epochs=7, space={**SPACE, "init": ["uniform"]})
     with pytest.raises(UsageError, match=r"these keys differ: epochs, space\.init"):
@@ -117,7 +70,8 @@ def test_a_changed_file_is_refused_with_the_keys_that_differ(store: Store) -> No
         SweepStudy.create(store, make(trials=3))
 
 
-def test_an_unknown_sweep_is_named_with_those_that_are_there(store: Store) -> None:
+def test_unknown_sweep(store: Store) -> None:
+    """The error about an unknown sweep names the nearest that is there."""
     with pytest.raises(NotFoundError, match="holds none"):
         SweepStudy.open(store, "s")
     SweepStudy.create(store, make(name="first"))
@@ -126,29 +80,18 @@ def test_an_unknown_sweep_is_named_with_those_that_are_there(store: Store) -> No
     assert [summary.name for summary in SweepStudy.names(store)] == ["first"]
 
 
-def test_a_half_made_study_is_made_again_and_a_foreign_one_refused(store: Store) -> None:
-    import optuna
-
-    with quiet_optuna():
-        optuna.create_study(study_name="s", storage=store.storage)
-        foreign = optuna.create_study(study_name="foreign", storage=store.storage)
-    foreign.ask()
+def test_half_made(store: Store) -> None:
+    """A study whose maker died is made again; another program's is refused."""
+    store.storage.create_new_study([StudyDirection.MINIMIZE], "s")
+    foreign = store.storage.create_new_study([StudyDirection.MINIMIZE], "foreign")
+    store.storage.create_new_trial(foreign)
     assert len(work(SweepStudy.create(store, make()).join())) == 12
     with pytest.raises(StoreError, match="another program"):
         SweepStudy.create(store, make(name="foreign"))
 
 
-class quiet_optuna:  # noqa: N801
-    """Optuna's log lines are off in its block."""
-
-    def __enter__(self) -> None:
-        logging.getLogger("optuna").setLevel(logging.WARNING)
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("optuna").setLevel(logging.INFO)
-
-
-def test_a_deleted_sweep_is_gone_and_its_workers_are_told(store: Store, another: Callable[[], Store]) -> None:
+def test_deleted(store: Store, another: Callable[[], Store]) -> None:
+    """A deleted sweep is gone, and its workers are told."""
     worker = SweepStudy.create(store, make()).join()
     (claim,) = worker.claim(1)
     SweepStudy.open(another(), "s").delete()
@@ -159,9 +102,8 @@ def test_a_deleted_sweep_is_gone_and_its_workers_are_told(store: Store, another:
     assert SweepStudy.names(store) == []
 
 
-def test_two_workers_share_the_budget_and_draw_different_suggestions(
-    store: Store, joined: Callable[[], Worker]
-) -> None:
+def test_two_workers(store: Store, joined: Callable[[], Worker]) -> None:
+    """Two workers share the budget and draw different suggestions."""
     SweepStudy.create(store, make(trials=20))
     a, b = joined(), joined()
     done: dict[int, Any] = {}
@@ -177,9 +119,8 @@ def test_two_workers_share_the_budget_and_draw_different_suggestions(
     assert len(set(done.values())) == 20
 
 
-def test_trials_handed_back_keep_number_and_parameters_and_count_no_attempt(
-    store: Store, joined: Callable[[], Worker]
-) -> None:
+def test_hand_back(store: Store, joined: Callable[[], Worker]) -> None:
+    """Trials handed back keep number and parameters, and count no attempt."""
     worker = SweepStudy.create(store, make()).join()
     claims = worker.claim(3)
     worker.leave()
@@ -187,7 +128,8 @@ def test_trials_handed_back_keep_number_and_parameters_and_count_no_attempt(
     assert [(c.number, c.params, c.attempt) for c in again] == [(c.number, c.params, 1) for c in claims]
 
 
-def test_the_first_to_finish_wins_and_the_other_is_told(store: Store, joined: Callable[[], Worker]) -> None:
+def test_first_finisher(store: Store, joined: Callable[[], Worker]) -> None:
+    """Of two that finish a trial the first wins, and the other is told."""
     slow = SweepStudy.create(store, make()).join()
     (claim,) = slow.claim(1)
     slow.study.exclusively(lambda: slow._return(claim.trial_id, {"worker": None, "attempt": 1, "deaths": 1}))
@@ -202,7 +144,8 @@ def test_the_first_to_finish_wins_and_the_other_is_told(store: Store, joined: Ca
     assert quick.finish(again, "COMPLETE", [2.0]), "the same call again, after a lost answer, has still won"
 
 
-def test_an_undefined_objective_is_the_worst_there_is(store: Store, another: Callable[[], Store]) -> None:
+def test_undefined_objective(store: Store, another: Callable[[], Store]) -> None:
+    """An undefined objective is the worst there is, and reads back as such."""
     worker = SweepStudy.create(store, make(objective=["solved_rate", "epochs_to_solve_median"])).join()
     for claim, values in zip(worker.claim(3), ([0.5, math.nan], [0.25, 100.0], [math.nan, None]), strict=True):
         assert worker.finish(claim, "COMPLETE", values, {"a": math.nan, "b": math.inf, "c": 1.5})
@@ -212,7 +155,8 @@ def test_an_undefined_objective_is_the_worst_there_is(store: Store, another: Cal
     assert [t.number for t in worker.study.front()] == [0, 1]
 
 
-def test_ties_go_to_the_higher_solved_rate_then_to_the_lower_number(store: Store) -> None:
+def test_ties(store: Store) -> None:
+    """Ties go to the higher solved_rate, then to the lower number."""
     worker = SweepStudy.create(store, make()).join()
     rates = [(0.2, 0.9), (0.5, 0.6), (0.5, 0.7), (0.5, 0.7)]
     for claim, (value, solved) in zip(worker.claim(4), rates, strict=True):
@@ -223,7 +167,8 @@ def test_ties_go_to_the_higher_solved_rate_then_to_the_lower_number(store: Store
     assert [t.number for t in worker.study.ranking()] == [2, 3, 1, 0]
 
 
-def test_stop_is_seen_by_all_workers_and_taken_back(store: Store, another: Callable[[], Store]) -> None:
+def test_stop(store: Store, another: Callable[[], Store]) -> None:
+    """A stop is seen by all workers, and can be taken back."""
     study = SweepStudy.create(store, make())
     other = SweepStudy.open(another(), "s")
     assert not other.stop_requested()
@@ -234,7 +179,8 @@ def test_stop_is_seen_by_all_workers_and_taken_back(store: Store, another: Calla
     assert not other.stop_requested()
 
 
-def test_the_first_value_set_once_is_everybodys(store: Store, another: Callable[[], Store]) -> None:
+def test_set_once(store: Store, another: Callable[[], Store]) -> None:
+    """The first value that is set once is everybody's."""
     study = SweepStudy.create(store, make())
     assert study.get("parent") is None
     assert study.set_once("parent", "a") == "a"
@@ -243,7 +189,8 @@ def test_the_first_value_set_once_is_everybodys(store: Store, another: Callable[
     assert study.get("parent") == {"id": "c"}
 
 
-def test_failed_and_pruned_trials_count_in_the_budget(store: Store) -> None:
+def test_failed_and_pruned(store: Store) -> None:
+    """Failed and pruned trials count in the budget."""
     worker = SweepStudy.create(store, make(trials=3)).join()
     for claim, state in zip(worker.claim(3), ("FAIL", "PRUNED", "COMPLETE"), strict=True):
         assert worker.finish(claim, state, [1.0] if state == "COMPLETE" else None, {"error": state})  # type: ignore[arg-type]
@@ -255,21 +202,8 @@ def test_failed_and_pruned_trials_count_in_the_budget(store: Store) -> None:
 # The dead
 
 
-def kill_a_worker(url: str, n: int, script: str = "os.kill(os.getpid(), 9)") -> None:
-    """A process that claims ``n`` trials and dies."""
-    code = f"""
-import os, sys
-from nnexp.study import SweepStudy, open_storage
-worker = SweepStudy.open(open_storage(sys.argv[1]), "s").join()
-worker.reclaim_dead()
-assert len(worker.claim({n})) == {n}
-{script}
-"""
-    done = subprocess.run([sys.executable, "-c", code, url], check=False, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-
-
-def test_a_killed_workers_trials_are_taken_back_at_once_on_its_own_machine(url: str, store: Store) -> None:
+def test_killed_worker(url: str, store: Store) -> None:
+    """A killed worker's trials are taken back at once on its own machine, with number and parameters."""
     worker = SweepStudy.create(store, make()).join()
     kill_a_worker(url, 3)
     assert [t.state for t in worker.study.trials()] == ["RUNNING"] * 3
@@ -281,7 +215,7 @@ def test_a_killed_workers_trials_are_taken_back_at_once_on_its_own_machine(url: 
     assert [c.params for c in again[:3]] == params
 
 
-def test_a_setting_that_kills_its_workers_is_set_aside(url: str, store: Store) -> None:
+def test_deadly_setting(url: str, store: Store) -> None:
     """Whole workers are killed for other reasons too, so it takes three of them."""
     worker = SweepStudy.create(store, make(trials=1)).join()
     for _ in range(2):
@@ -296,7 +230,7 @@ def test_a_setting_that_kills_its_workers_is_set_aside(url: str, store: Store) -
     assert worker.study.counts() == (0, 0, 1, 0, 0, 1)
 
 
-def test_a_setting_that_kills_its_pool_twice_is_set_aside(store: Store) -> None:
+def test_deadly_to_its_pool(store: Store) -> None:
     """The worker lives on, so that it is known what was in training."""
     worker = SweepStudy.create(store, make(trials=4)).join()
     assert worker.mourn(worker.claim(2)) == ([0, 1], [])
@@ -306,7 +240,7 @@ def test_a_setting_that_kills_its_pool_twice_is_set_aside(store: Store) -> None:
     assert "killed 2 times" in worker.study.trials()[0].attrs["error"]
 
 
-def test_settings_that_died_in_company_are_tried_alone_and_last(url: str, store: Store) -> None:
+def test_died_in_company(url: str, store: Store) -> None:
     """Which of two killed their worker is not known; each gets a worker for itself."""
     worker = SweepStudy.create(store, make(trials=4)).join()
     kill_a_worker(url, 2)
@@ -324,9 +258,8 @@ def test_settings_that_died_in_company_are_tried_alone_and_last(url: str, store:
     assert [c.number for c in worker.claim(4)] == [1]
 
 
-def test_a_stopped_worker_is_given_up_after_the_lease_and_wakes_harmlessly(
-    store: Store, joined: Callable[[], Worker]
-) -> None:
+def test_silent_worker(store: Store, joined: Callable[[], Worker]) -> None:
+    """A silent worker is given up after the lease, and does no harm when it wakes."""
     study = SweepStudy.create(store, make(trials=2, lease=0.6))
     sleeper = joined()
     (claim,) = sleeper.claim(1)
@@ -343,7 +276,8 @@ def test_a_stopped_worker_is_given_up_after_the_lease_and_wakes_harmlessly(
     assert study.counts().complete == 1
 
 
-def test_a_beating_worker_is_never_given_up(store: Store, joined: Callable[[], Worker]) -> None:
+def test_beating_worker(store: Store, joined: Callable[[], Worker]) -> None:
+    """A worker that beats is never given up."""
     study = SweepStudy.create(store, make(lease=0.6))
     busy = joined()
     busy.claim(1)
@@ -359,7 +293,8 @@ def test_a_beating_worker_is_never_given_up(store: Store, joined: Callable[[], W
 
 
 @pytest.mark.parametrize("sampler", ["random", "qmc", "grid"])
-def test_trial_k_depends_on_the_file_and_k_alone(store: Store, sampler: str) -> None:
+def test_pure_samplers(store: Store, sampler: str) -> None:
+    """Trial k of random, qmc and grid depends on the file and k alone, not on how many are asked at once."""
     space = SPACE if sampler != "grid" else {"hidden_size": [2, 3, 4, 5], "init": ["uniform", "normal", "orthogonal"]}
     sweeps = [make(name=name, sampler=sampler, space=space) for name in ("one", "other")]
     one, other = (SweepStudy.create(store, sweep).join() for sweep in sweeps)
@@ -370,13 +305,15 @@ def test_trial_k_depends_on_the_file_and_k_alone(store: Store, sampler: str) -> 
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
-def test_samplers_that_learn_repeat_themselves_for_one_worker(store: Store, sampler: str) -> None:
+def test_learning_samplers(store: Store, sampler: str) -> None:
+    """Samplers that learn draw the same again for one worker, and no setting twice."""
     runs = [work(SweepStudy.create(store, make(name=n, sampler=sampler, trials=24)).join(), 4) for n in ("a", "b")]
     assert runs[0] == runs[1]
     assert len({tuple(p.values()) for p in runs[0].values()}) == 24
 
 
-def test_optunas_notices_are_silent_and_its_logger_untouched(url: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_silence(url: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing is printed, and the loggers' levels stay as the user set them."""
     before = logging.getLogger("optuna").level, logging.getLogger("optuna.storages").level
     with open_storage(url) as store:
         work(SweepStudy.create(store, make(sampler="tpe")).join())
@@ -384,7 +321,8 @@ def test_optunas_notices_are_silent_and_its_logger_untouched(url: str, capfd: py
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_hopeless_trial_is_pruned(store: Store) -> None:
+def test_pruned(store: Store) -> None:
+    """Each pruner stops a trial that is worse than all before."""
     for pruner in ("median", "asha"):
         worker = SweepStudy.create(store, make(name=pruner, pruner=pruner, epochs=640, trials=13)).join()
         for claim in worker.claim(12):

@@ -159,7 +159,7 @@ def test_a_sweep_still_running_says_so() -> None:
     assert summary.running
     assert len(summary.ranked) == 1
     assert any("2 of 10 trials are done" in note for note in summary.notes)
-    assert any("1 trials were pruned" in note for note in summary.notes)
+    assert any("1 trial was pruned, not ranked" in note for note in summary.notes)
 
 
 def test_nothing_finished_yet() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -106,4 +108,13 @@ def run(args: Sequence[str] | None = None) -> int:
 
 def main() -> NoReturn:
     """The console script `nnexp`."""
-    sys.exit(run())
+    signal.signal(signal.SIGTERM, _end)  # until a command takes it, and in a container, where nobody else would
+    status = run()
+    if status > 128:  # after a signal nothing may take its time: not the libraries' own clean-up either
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Sequence
 
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 
 from nnexp.study.records import record
@@ -18,6 +17,8 @@ def importances(study: Study, metrics: Sequence[str]) -> dict[str, dict[str, flo
 
     PED-ANOVA asks what sets the best tenth apart, and takes low values as good: rates are negated for it.
     """
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # slow to load, and rarely needed
+
     done = [t for t in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)) if t.params]
     found = {}
     for metric in metrics:

@@ -15,8 +15,10 @@ State = Literal["RUNNING", "WAITING", "COMPLETE", "PRUNED", "FAIL"]
 FinishedState = Literal["COMPLETE", "PRUNED", "FAIL"]
 
 #: The trial attributes that this package writes, each one JSON value, since every attribute is a write of its own:
-#: who has it (worker, attempt, deaths, alone), and what came of it (worker, attempt, attrs).
+#: who has it (worker, attempt, deaths, alone), what came of it (worker, attempt, attrs), and its parameters in the
+#: rare case that they were stored for another number (Optuna does not let them be changed).
 CLAIM = "nnexp:claim"
+PARAMS = "nnexp:params"
 RESULT = "nnexp:result"
 
 
@@ -113,7 +115,7 @@ def record(trial: FrozenTrial) -> TrialRecord:
         number=trial.number,
         trial_id=trial._trial_id,
         state=cast("State", trial.state.name),
-        params=dict(trial.params),
+        params={**trial.params, **trial.user_attrs.get(PARAMS, {})},
         values=None if trial.values is None else tuple(trial.values),
         attrs=result.get("attrs", {}),
         owner=finisher.get("worker"),

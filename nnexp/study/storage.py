@@ -19,6 +19,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalStorage
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from nnexp.errors import NnexpError, NotFoundError, StoreError, UsageError
@@ -29,6 +30,22 @@ T = TypeVar("T")
 
 #: Seconds for which work is tried again while the database server does not answer.
 RECONNECT = 60.0
+
+#: Seconds for which a PostgreSQL client may stay silent within a transaction, before the server ends its session: a
+#: stopped process or a lost machine would keep its locks, and everybody waiting, for ever.
+SILENCE = 20.0
+
+#: For PostgreSQL: connections of a server that was restarted are noticed, and so is a network that swallows packets.
+_SERVER: dict[str, Any] = {
+    "pool_pre_ping": True,
+    "connect_args": {
+        "connect_timeout": 10,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 60_000,
+    },
+}
 
 _EXPECTED = "expected a file, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 
@@ -153,9 +170,7 @@ def _open_database(text: str, create: bool) -> Store:
         return _open(url, address, *_sqlite(url, create))
     if backend in ("postgresql", "postgres"):
         # Named, since SQLAlchemy before 2.1 takes psycopg2 for a bare postgresql://.
-        url = url.set(drivername="postgresql+psycopg")
-        # A server that was restarted leaves dead connections in the pool: each is tried before use.
-        return _open(url, address, {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}, None)
+        return _open(url.set(drivername="postgresql+psycopg"), address, _SERVER, None)
     raise UsageError(f"storage = {address!r}: {_EXPECTED}")
 
 
@@ -179,14 +194,13 @@ def _held(lock: threading.Lock) -> Iterator[None]:
 def _open(
     url: URL, address: str, options: dict[str, Any], lock: Callable[[str], AbstractContextManager[None]] | None
 ) -> Store:
+    """Open a database, its tables made if missing; without a ``lock`` the server's own is used."""
     try:
         engine = sqlalchemy.create_engine(url, **options)
     except ImportError as error:
         raise StoreError(f"{address}: needs a driver ({error}); pip install 'nnexp[postgresql]'") from error
-    if lock is None:
-        lock = _advisory(engine)
     try:
-        with lock(""):  # two that make the tables at once would collide
+        with (lock or _advisory(engine))(""):  # two that make the tables at once would collide
             _check_owner(engine, address)
             # Optuna fills templates into the address: a brace in a password has to be written twice.
             plain = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
@@ -197,22 +211,28 @@ def _open(
         raise _store_error(address, error) from error
     finally:
         engine.dispose()
-    return Store(
-        get_storage(storage),
-        address,
-        _advisory(storage.engine) if url.get_backend_name() != "sqlite" else lock,
-        storage.engine,
-    )
+    if lock is None:
+        lock = _advisory(storage.engine)
+    return Store(get_storage(storage), address, lock, storage.engine)
 
 
 def _advisory(engine: sqlalchemy.Engine) -> Callable[[str], AbstractContextManager[None]]:
-    """PostgreSQL's own lock on a name: the server frees it when the connection ends."""
+    """PostgreSQL's own lock on a name: the server frees it when the session ends."""
+
+    def limit(connection: DBAPIConnection, _: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {round(SILENCE * 1000)}")
+        cursor.execute(f"SET lock_timeout = {round(locks.PATIENCE * 1000)}")
+        cursor.close()
+        connection.commit()
+
+    engine.dispose()  # connections made before have no limits
+    sqlalchemy.event.listen(engine, "connect", limit)
 
     @contextmanager
     def hold(scope: str) -> Iterator[None]:
         key = int.from_bytes(hashlib.sha256(f"nnexp:{scope}".encode()).digest()[:8], "big", signed=True)
         with engine.begin() as connection:
-            connection.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{int(locks.PATIENCE)}s'"))
             connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
             yield
 

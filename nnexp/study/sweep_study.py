@@ -53,7 +53,7 @@ class SweepStudy:
         store: where it is.
         name: the sweep's.
         sweep: the file, with ``trials`` as large as it has grown.
-        max_deaths: a setting whose worker died so often is trained alone; `Worker.reclaim_dead` tells when it is set aside.
+        max_deaths: a setting whose worker died so often is trained alone (see `Worker.reclaim_dead`).
     """
 
     def __init__(self, store: Store, study_id: int, sweep: Sweep, max_deaths: int = 2) -> None:

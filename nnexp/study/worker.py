@@ -10,8 +10,10 @@ Each method's writes are in such an order that a death between any two leaves wh
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,10 +27,13 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nnexp.config import Sweep
 from nnexp.errors import NotFoundError, StoreError
 from nnexp.study import samplers, workers
-from nnexp.study.records import CLAIM, RESULT, Claim, FinishedState, Reclaimed, TrialRecord, feasible, record
+from nnexp.study.records import CLAIM, PARAMS, RESULT, Claim, FinishedState, Reclaimed, TrialRecord, feasible, record
 
 if TYPE_CHECKING:
     from nnexp.study.sweep_study import SweepStudy
+
+#: Seconds for which claims keep other processes waiting, at most one suggestion longer.
+TURN = 1.0
 
 
 class Worker:
@@ -107,8 +112,14 @@ class Worker:
         A setting whose workers died `SweepStudy.max_deaths` times comes last and alone, and while it is held nothing
         else is given: if the worker dies again, it is known why.
         """
-        claims = self.study.exclusively(lambda: self._claim(n))
-        self._held.update((claim.number, claim) for claim in claims)
+        claims: list[Claim] = []
+        while n > 0:
+            more = self.study.exclusively(functools.partial(self._claim, n))
+            if not more:
+                break
+            self._held.update((claim.number, claim) for claim in more)
+            claims += more
+            n -= len(more)
         return claims
 
     def _claim(self, n: int) -> list[Claim]:
@@ -119,8 +130,17 @@ class Worker:
         waiting = [t for t in view.unfinished if t.state == TrialState.WAITING and t.number < budget]
         suspects = [t for t in waiting if record(t).deaths >= self.study.max_deaths]
         ready = [t for t in waiting if record(t).deaths < self.study.max_deaths]
-        claims = [claim for t in ready[:n] if (claim := self._take(t)) is not None]
-        claims += [self._new(number) for number in range(view.total, min(view.total + n - len(claims), budget))]
+        deadline = time.monotonic() + TURN
+        claims: list[Claim] = []
+        number = view.total
+        while len(claims) < n and (ready or number < budget) and not (claims and time.monotonic() > deadline):
+            if ready:
+                claim = self._take(ready.pop(0))
+            else:
+                claim = self._new(number)
+                number = number + 1 if claim is None else claim.number + 1
+            if claim is not None:
+                claims.append(claim)
         if not claims and not self._held:
             claims = [claim for t in suspects[:1] if (claim := self._take(t)) is not None]
         return claims
@@ -139,25 +159,33 @@ class Worker:
         params = self._complete(known.trial_id, known.number, known.params)
         return Claim(known.number, known.trial_id, params, known.attempt + 1, self.id)
 
-    def _new(self, number: int) -> Claim:
-        """A trial that did not exist."""
-        params = {} if self._pure is None else self._pure.params(number)
+    def _new(self, expected: int) -> Claim | None:
+        """A trial that did not exist; ``expected`` is the number that it should get."""
+        params = {} if self._pure is None else self._pure.params(expected)
         template = create_trial(
             state=TrialState.RUNNING,
             params=params,
             distributions={key: self._distributions[key] for key in params},
             user_attrs={CLAIM: {"worker": self.id, "attempt": 1, "deaths": 0, "alone": 0}},
         )
-        study_id = self.study.study_id
-        trial_id = self._storage.create_new_trial(study_id, template)
-        try:
-            given = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-        except KeyError:
-            given = None
-        if given != trial_id:
-            self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
-            raise StoreError(f"{self.study.store.address}: another program writes into sweep {self.study.name!r}")
+        trial_id = self._storage.create_new_trial(self.study.study_id, template)
+        if self._has_number(trial_id, expected):
+            return Claim(expected, trial_id, self._complete(trial_id, expected, params), 1, self.id)
+        # Somebody else made one meanwhile: another program, or this process was stopped and its lock taken from it.
+        number = self._storage.get_trial(trial_id).number
+        if self._pure is not None:
+            params = self._pure.params(number)
+            self._storage.set_trial_user_attr(trial_id, PARAMS, params)
+        if number >= self.study.sweep.trials:
+            self._return(trial_id, {"worker": None, "attempt": 0, "deaths": 0})
+            return None
         return Claim(number, trial_id, self._complete(trial_id, number, params), 1, self.id)
+
+    def _has_number(self, trial_id: int, number: int) -> bool:
+        try:
+            return self._storage.get_trial_id_from_study_id_trial_number(self.study.study_id, number) == trial_id
+        except KeyError:
+            return False
 
     def _complete(self, trial_id: int, number: int, known: Mapping[str, Any]) -> dict[str, Any]:
         """The trial's parameters, those that are missing drawn and stored."""
@@ -315,7 +343,8 @@ class Worker:
         """Return a trial to those that wait, or set it aside when it killed too often, and surely it alone."""
         told = replace(trial, deaths=trial.deaths + deaths, alone=trial.alone + (deaths if alone else 0))
         said = _said(told, None, trial.attempt)
-        if not (deaths and alone and told.deaths >= self.study.max_deaths and told.alone >= limit):
+        guilty = deaths and alone and told.deaths >= self.study.max_deaths and told.alone >= limit
+        if not guilty or set(trial.params) != set(self._distributions):  # without them it was never in training
             self._return(trial.trial_id, said)
             taken.waiting.append(trial.number)
             return
