@@ -77,7 +77,9 @@ class Cluster:
             prefix = "localhost/" if container["image"].startswith("nnexp") else "docker.io/library/"
             container["image"] = prefix + container["image"]
             container["imagePullPolicy"] = "Never"
-        metadata = {"name": name, "labels": template["metadata"]["labels"]}
+        # Else podman removes each init container at its end, and fails where that end comes a moment too late.
+        annotations = {"io.podman.annotations.init.container.type": "always"}
+        metadata = {"name": name, "labels": template["metadata"]["labels"], "annotations": annotations}
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
     def play(self, name: str, template: Object, **environment: str) -> None:

@@ -90,7 +90,7 @@ def stores(directory: Path, servers: int) -> Iterator[Stores]:
 
 
 def seconds(pids: list[int]) -> float:
-    """CPU time so far of these processes and their children."""
+    """CPU time so far of these processes and their children, those that ended among them."""
     total = 0.0
     for pid in pids:
         for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
@@ -98,7 +98,7 @@ def seconds(pids: list[int]) -> float:
                 times = process.cpu_times()
             except psutil.NoSuchProcess:
                 continue
-            total += times.user + times.system
+            total += times.user + times.system + times.children_user + times.children_system
     return total
 
 
