@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,15 @@ STORES = [
     pytest.param("server", marks=pytest.mark.slow),
     pytest.param("postgresql", marks=[pytest.mark.slow, pytest.mark.postgresql]),
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of many minutes, or of a browser, are for the long mode; a short run shows them as skipped."""
+    if os.environ.get("NNEXP_LONG") == "1":
+        return
+    for item in items:
+        if "long" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="long mode only: set NNEXP_LONG=1"))
 
 
 @pytest.fixture(scope="session", params=STORES)

@@ -222,6 +222,7 @@ def machine(services: dict[str, Any], tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.mark.postgresql
 @pytest.mark.slow
+@pytest.mark.long
 def test_each_command_runs_as_a_process(machine: Machine) -> None:
     """From empty databases to a sweep's summary, by the commands that the file has; SIGTERM ends a worker well."""
     machine.run("schema")
@@ -298,6 +299,7 @@ def stack(podman: Podman, image: str, postgres_image: str, tmp_path: Path) -> It
 
 @pytest.mark.container
 @pytest.mark.slow
+@pytest.mark.long
 def test_containers_drain_a_sweep_side_by_side(stack: Stack) -> None:
     """Two workers in containers do a sweep once, no run is doubled, and each hands back on SIGTERM."""
     stack.compose("run", "--rm", "--no-deps", "nnexp", "submit", f"/experiments/batch/{SWEEP[0]}", *SWEEP[1:])

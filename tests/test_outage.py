@@ -18,6 +18,7 @@ TRIALS = 60
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_server_killed_three_times_loses_and_doubles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed at three unplanned moments while a writer delivers; every run is there once, complete, with its times."""
     monkeypatch.setattr(writing, "FIRST_PAUSE", 0.2)

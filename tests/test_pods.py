@@ -18,7 +18,7 @@ from tests.manifests import Object, named
 from tests.podman import Podman, wait_for
 
 pytest_plugins = ["tests.images"]
-pytestmark = [pytest.mark.container, pytest.mark.slow]
+pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.long]
 
 # Asked inside the tracking server's pod, since nothing of it is published.
 COUNT = """if True:
