@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from nnexp import tasks
 from nnexp.intervals import wilson
@@ -119,15 +119,17 @@ def model_name(task: str) -> str:
 def champion(tracking: Tracking, name: str) -> ModelVersion | None:
     """The version that holds the alias, or None."""
     try:
-        return cast("ModelVersion", tracking.client.get_model_version_by_alias(name, ALIAS))
+        found: ModelVersion = tracking.client.get_model_version_by_alias(name, ALIAS)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
+    return found
 
 
 def _find(tracking: Tracking, name: str, candidate: Candidate) -> ModelVersion | None:
     """The candidate's version, if it is registered already."""
+    version: ModelVersion
     for version in pages(tracking.client.search_model_versions, f"name = '{name}'"):
         same = version.tags.get("nnexp.run_id") == candidate.run_id
         if same and version.tags.get(INDEX) == str(candidate.network["index"]):

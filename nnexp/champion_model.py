@@ -1,4 +1,4 @@
-"""The champion as MLflow loads it: this file is copied into the model, which needs NumPy and MLflow alone, no pickle.
+"""The champion as MLflow loads it: copied into the model, which needs NumPy and MLflow alone, no pickle (floor 3).
 
 It holds the forward pass of `nnexp.network` once more, so that a served model does not need nnexp.
 Axes: M rows, N inputs, H hidden units.

@@ -117,9 +117,8 @@ def _examined(
         found = list(examination.findings())
         if not found or not repair:
             return found
-        damaged = {trial: run_id for trial, (run_id, _) in examination.incomplete().items()}
         harm = any(finding.kind not in HARMLESS for finding in found)
-        Repair(study, tracking, stores, interrupted).mend(damaged, conclude=harm)
+        Repair(study, tracking, stores, interrupted).mend(examination.incomplete(), conclude=harm)
         left = list(Examination(study, tracking, Spool(stores.spool)).findings())
     except Interrupted:
         raise

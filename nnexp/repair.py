@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 
@@ -37,11 +37,11 @@ class Repair:
             deliver_leftovers(self.study, self.spool, writer)
             drain(writer, self.interrupted)
 
-    def mend(self, damaged: Mapping[int, str], *, conclude: bool) -> None:
+    def mend(self, damaged: Iterable[int], *, conclude: bool) -> None:
         """Makes the stores whole, as far as it can be done.
 
         Args:
-            damaged: runs to be made again, by trial.
+            damaged: trials whose runs are to be made again.
             conclude: write a finished sweep's answer again, too.
 
         Raises:
@@ -56,6 +56,8 @@ class Repair:
             self._reclaim(worker)
             self.tracking.log_text(run.run_id, self.study.sweep.text, SWEEP_FILE)
             self._remove_stale()
+            deliver_leftovers(self.study, self.spool, writer)
+            drain(writer, self.interrupted)
             conclusion = self._conclusion(worker, writer, run)
             self._make_again(damaged, conclusion)
             with self._pool() as pool:
@@ -115,16 +117,18 @@ class Repair:
             if entry.trial not in finished:
                 entry.remove()
 
-    def _make_again(self, damaged: Mapping[int, str], conclusion: Conclusion) -> None:
+    def _make_again(self, damaged: Iterable[int], conclusion: Conclusion) -> None:
         """Writes the damaged runs' evidence again, and only then deletes them."""
         trials = {trial.number: trial for trial in self.study.trials()}
+        runs = self.tracking.delivered_trials(self.study.name)
         with self._pool() as pool:
-            for number, run_id in damaged.items():
+            for number in damaged:
                 try:
                     conclusion.again(pool, trials[number])
                 except UsageError:
                     continue  # another program's trial: its params are not the sweep's
-                self.tracking.delete_run(run_id)
+                for run_id, _ in runs.get(number, []):
+                    self.tracking.delete_run(run_id)
 
     def _remove_orphans(self, run: SweepRun) -> None:
         """Deletes runs of trials that are not finished and half runs; ties the others to the parent."""

@@ -12,17 +12,9 @@ from collections.abc import Sequence
 PREFIX = "mlflow.sharedViewState."
 RANKING = "nnexp-ranking"
 
-_FIGURES = (
-    "recovery_rate",
-    "recovery_rate_low",
-    "recovery_rate_high",
-    "solved_rate",
-    "contains_rate",
-    "mirror_rate",
-    "epochs_to_solve_median",
-    "diverged_rate",
-)
-_FIGURES_WITHOUT_REFERENCE = ("solved_rate", "confident_rate", "epochs_to_solve_median", "diverged_rate")
+# Few enough to stand beside the params without scrolling; the UI orders them by name.
+_FIGURES = ("recovery_rate", "recovery_rate_low", "solved_rate", "mirror_rate")
+_FIGURES_WITHOUT_REFERENCE = ("solved_rate", "confident_rate", "epochs_to_solve_median")
 
 
 def ranking(searched: Sequence[str], objective: str, *, ascending: bool, has_reference: bool, now_ms: int) -> str:

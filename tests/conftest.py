@@ -20,7 +20,7 @@ STORES = [
 
 
 @pytest.fixture(scope="session", params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def tracking_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an embedded database, of `mlflow server` on SQLite, and of one on PostgreSQL."""
     directory = tmp_path_factory.mktemp(request.param)
     if request.param == "embedded":
@@ -34,8 +34,8 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session")
-def tracking(store: str) -> Tracking:
+def tracking(tracking_store: str) -> Tracking:
     """The store, opened."""
     from nnexp.tracking import Tracking  # late: other tests' start stays light
 
-    return Tracking(store)
+    return Tracking(tracking_store)

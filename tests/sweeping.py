@@ -119,4 +119,4 @@ def assert_whole(sweep: config.Sweep, where: Stores, *, failed: int = 0) -> None
     assert sorted(runs) == list(range(sweep.trials))
     assert {len(of_trial) for of_trial in runs.values()} == {1}
     assert [finding.line for finding in doctor.examine(where, sweep.name)] == []
-    assert not list(where.spool.rglob("*")) if where.spool.exists() else True
+    assert [path for path in where.spool.rglob("*") if path.is_file()] == []

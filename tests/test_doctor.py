@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 
@@ -17,7 +21,7 @@ from nnexp.conclusion import WRITTEN
 from nnexp.evidence import spool_evidence
 from nnexp.spool import Entry, Spool
 from nnexp.stores import Stores
-from nnexp.study import SweepStudy, open_storage
+from nnexp.study import SweepStudy, Worker, open_storage
 from nnexp.tracking import Tracking
 from tests import sweeping
 from tests.evidence import spooled
@@ -53,8 +57,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def limited(limit: int) -> Callable[..., Any]:
     """`Worker.claim` for the first few trials alone."""
-    from nnexp.study import Worker
-
     claim = Worker.claim
     return lambda worker, n: claim(worker, n) if worker.study.counts().finished < limit else []
 
@@ -86,6 +88,11 @@ def files_of(where: Stores, trial: int) -> Path:
     return Path(client.get_run(run_of(where, trial)).info.artifact_uri.removeprefix("file://"))
 
 
+def home_of(where: Stores) -> Path:
+    """The stores' directory."""
+    return where.spool.parent
+
+
 def parent(where: Stores, name: str = "s") -> str:
     """A sweep's parent run."""
     return Tracking(where.tracking_uri).sweep(name).run_id
@@ -93,11 +100,7 @@ def parent(where: Stores, name: str = "s") -> str:
 
 def sql(where: Stores, statement: str, *values: str) -> None:
     """Change the tracking store behind MLflow's back."""
-    import contextlib
-    import sqlite3
-
-    path = where.tracking_uri.removeprefix("sqlite:///")
-    with contextlib.closing(sqlite3.connect(path)) as database, database:
+    with contextlib.closing(sqlite3.connect(home_of(where) / "mlflow.db")) as database, database:
         assert database.execute(statement, values).rowcount > 0
 
 
@@ -116,8 +119,6 @@ def trained_again(where: Stores, trial: int, name: str = "s") -> Entry:
     with open_storage(where.storage) as storage:
         records = {record.number: record for record in SweepStudy.open(storage, name).trials()}
     settings = sweep.settings(records[trial].params)
-    import numpy as np
-
     trained = join(run_jobs([Job(trial, settings, np.arange(settings.seeds), settings.epochs)]))
     return spool_evidence(
         Spool(where.spool), sweep, trial, settings, trained, "COMPLETE", epochs=settings.epochs, began=1e9
@@ -158,32 +159,60 @@ def broken_entry(where: Stores) -> None:
     (trained_again(where, 5).path / "run.json").write_text("{")
 
 
+def lose(where: Stores, rows: str, trial: int) -> None:
+    """Delete rows of a trial's run."""
+    sql(where, f"DELETE FROM {rows} run_uuid=?", run_of(where, trial))  # noqa: S608
+
+
+def set_status(where: Stores, run_id: str, status: str) -> None:
+    """Give a run another status."""
+    sql(where, "UPDATE runs SET status=? WHERE run_uuid=?", status, run_id)
+
+
+def lose_parent(where: Stores, trial: int) -> None:
+    """Tie a run to no parent that there is."""
+    Tracking(where.tracking_uri).set_tags(run_of(where, trial), {"mlflow.parentRunId": "x"})
+
+
+def lose_report(where: Stores) -> None:
+    """Delete the report."""
+    for path in home_of(where).rglob("report.html"):
+        path.unlink()
+
+
+#: What happens to the stores -> the kind of the finding, words of its line, and how it comes about.
 DAMAGES: dict[str, tuple[str, str, Callable[[Stores], Any]]] = {
     "a worker's death": ("zombie", "open: trial 4 ", kill_a_worker),
-    "a run never ended": ("zombie", "s: run ", lambda w: sql(w, "UPDATE runs SET status='RUNNING' WHERE run_uuid=?", run_of(w, 0))),
+    "a run never ended": ("zombie", "s: run ", lambda w: set_status(w, run_of(w, 0), "RUNNING")),
     "a half-made second run": ("zombie", "of trial 1", lambda w: another_run(w, "1", "RUNNING")),
-    "a parent left running": ("zombie", "parent", lambda w: Tracking(w.tracking_uri).client.update_run(parent(w, "open"), "RUNNING")),
+    "a parent left running": ("zombie", "parent", lambda w: set_status(w, parent(w, "open"), "RUNNING")),
     "a second run": ("double", "trial 2 has 2 runs", lambda w: another_run(w, "2", "FINISHED")),
     "a run without a trial": ("orphan", "trial 99", lambda w: another_run(w, "99", "FINISHED")),
-    "a run without its parent": ("orphan", "trial 3 ", lambda w: Tracking(w.tracking_uri).set_tags(run_of(w, 3), {"mlflow.parentRunId": "x"})),
+    "a run without its parent": ("orphan", "trial 3 ", lambda w: lose_parent(w, 3)),
     "no parent": ("orphan", "no parent run", lambda w: delete_run(w, parent(w, "open"))),
     "a run deleted": ("missing", "trial 4 ", lambda w: delete_run(w, run_of(w, 4))),
-    "a curve lost": ("incomplete", "curves", lambda w: sql(w, "DELETE FROM metrics WHERE run_uuid=?", run_of(w, 0))),
-    "metrics lost": ("incomplete", "metrics: diverged_rate", lambda w: sql(w, "DELETE FROM latest_metrics WHERE key='diverged_rate' AND run_uuid=?", run_of(w, 1))),
-    "a param lost": ("incomplete", "params: momentum", lambda w: sql(w, "DELETE FROM params WHERE key='momentum' AND run_uuid=?", run_of(w, 2))),
-    "networks lost": ("incomplete", "networks.parquet", lambda w: (files_of(w, 3) / "networks.parquet").unlink()),
-    "networks torn": ("incomplete", "networks.parquet", lambda w: os.truncate(files_of(w, 4) / "networks.parquet", 900)),
-    "the best network lost": ("incomplete", "best_network.json", lambda w: (files_of(w, 5) / "best_network.json").unlink()),
-    "a wrong status": ("incomplete", "FAILED", lambda w: Tracking(w.tracking_uri).client.set_terminated(run_of(w, 0), "FAILED")),
+    "a curve lost": ("incomplete", "curves", lambda w: lose(w, "metrics WHERE", 0)),
+    "a metric lost": (
+        "incomplete",
+        "diverged_rate",
+        lambda w: lose(w, "latest_metrics WHERE key='diverged_rate' AND", 1),
+    ),
+    "a param lost": ("incomplete", "params: momentum", lambda w: lose(w, "params WHERE key='momentum' AND", 2)),
+    "networks lost": ("incomplete", "networks", lambda w: (files_of(w, 3) / "networks.parquet").unlink()),
+    "networks torn": ("incomplete", "networks", lambda w: os.truncate(files_of(w, 4) / "networks.parquet", 900)),
+    "a file lost": ("incomplete", "best_network.json", lambda w: (files_of(w, 5) / "best_network.json").unlink()),
+    "a wrong status": ("incomplete", "FAILED", lambda w: set_status(w, run_of(w, 0), "FAILED")),
     "a trial too many": ("overrun", "7 trials", add_a_trial),
     "evidence left": ("undelivered", "trial 0 waits", lambda w: trained_again(w, 0)),
-    "evidence of a trial to come": ("undelivered", "trial 8 is in the spool", lambda w: spooled(Spool(w.spool), 8, sweep="open")),
+    "evidence too early": ("undelivered", "trial 8 is in", lambda w: spooled(Spool(w.spool), 8, sweep="open")),
     "broken evidence": ("undelivered", "trial 5 waits", broken_entry),
     "half an entry": ("undelivered", "half-written", half_entry),
     "no summary": ("unconcluded", "summary", lambda w: damage_study(w, lambda study: study.set(WRITTEN, None))),
-    "a parent never ended": ("unconcluded", "not FINISHED", lambda w: Tracking(w.tracking_uri).client.update_run(parent(w), "SCHEDULED")),
-    "no report": ("unconcluded", "report.html", lambda w: next(iter(Path(w.tracking_uri.removeprefix("sqlite:///")).parent.rglob("report.html"))).unlink()),
-}  # fmt: skip
+    "a parent never ended": ("unconcluded", "not FINISHED", lambda w: set_status(w, parent(w), "SCHEDULED")),
+    "no report": ("unconcluded", "report.html", lose_report),
+}
+#: Those that make no sense after others.
+APART = {"no parent", "a trial too many", "a run deleted", "a run never ended", "a parent left running"}
 
 
 def test_nothing_is_found_on_sound_stores(where: Stores) -> None:
@@ -209,39 +238,34 @@ def test_each_kind_of_damage_is_found_and_explained(where: Stores, damage: str) 
 def test_all_damage_at_once_is_mended(where: Stores, sound: Path) -> None:
     """And the networks are the same to the bit afterwards."""
     before = sweeping.networks(PLAN, where)
-    for damage in ("no parent", "a trial too many"):
+    for damage in ("no parent", "a trial too many", *sorted(DAMAGES.keys() - APART)):
         DAMAGES[damage][2](where)
-    extra = sweeping.plan(trials=7)
-    for damage, (_, _, plant) in DAMAGES.items():
-        if damage not in (
-            "no parent",
-            "a trial too many",
-            "a run deleted",
-            "a run never ended",
-            "a parent left running",
-        ):
-            plant(where)
     delete_run(where, run_of(where, 1))
-    found = doctor.examine(where, repair=True)
-    assert found
-    assert [finding for finding in found if not finding.mended] == []
+    process = sweeping.process(repair, where, sound / "found.json")  # MLflow remembers where the original's files are
+    process.join()
+    found = json.loads((sound / "found.json").read_text())
+    assert {finding["kind"] for finding in found} >= {kind for kind, _, _ in DAMAGES.values()} - {"zombie"}
+    assert [finding for finding in found if not finding["mended"]] == []
     assert doctor.examine(where) == []
-    sweeping.assert_whole(extra, where)
-    after = sweeping.networks(extra, where)
+    sweeping.assert_whole(sweeping.plan(trials=7), where)
+    after = sweeping.networks(PLAN, where)
     assert {trial: after[trial] for trial in before} == before
 
 
+def repair(where: Stores, answer: Path) -> None:
+    """`nnexp doctor --repair --json`, in a process of its own."""
+    answer.write_text(json.dumps([finding.plain() for finding in doctor.examine(where, repair=True)]))
+
+
 @pytest.mark.slow
-def test_a_lost_tracking_store_is_made_again(where: Stores, sound: Path, tmp_path: Path) -> None:
+def test_a_lost_tracking_store_is_made_again(sound: Path, tmp_path: Path) -> None:
     """From the study alone."""
-    before = sweeping.networks(PLAN, where)
-    home = Path(where.tracking_uri.removeprefix("sqlite:///"))
-    home.unlink()
-    shutil.rmtree(home.parent / "mlruns")
+    shutil.copy(sound / "nnexp.journal", tmp_path)
+    where = sweeping.stores(tmp_path)
     (found,) = doctor.examine(where, "s", repair=True)
     assert found.mended
     assert "no parent run" in found.line
-    assert sweeping.networks(PLAN, where) == before
+    assert sweeping.networks(PLAN, where) == sweeping.networks(PLAN, sweeping.stores(sound))
     sweeping.assert_whole(PLAN, where)
 
 

@@ -49,9 +49,9 @@ def test_sweep_file_is_kept_and_follows_changes(tracking: Tracking, name: str) -
     assert tracking.sweep_text(name) == "trials = 2\n"
 
 
-def test_workers_that_start_together_share_one_parent(tracking: Tracking, store: str, name: str) -> None:
+def test_workers_that_start_together_share_one_parent(tracking: Tracking, tracking_store: str, name: str) -> None:
     """Four at once end with one experiment and one parent run."""
-    clients = [Tracking(store) for _ in range(4)]
+    clients = [Tracking(tracking_store) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         found = set(pool.map(lambda one: one.ensure_sweep(name, text="a = 1", note=""), clients))
     assert len(found) == 1

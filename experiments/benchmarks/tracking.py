@@ -17,6 +17,7 @@ import os
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from nnexp.writer import Writer
 import mlflow
 from mlflow.entities import Metric, Param
 
+HAS_CALLBACK = importlib.util.find_spec("optuna_integration") is not None
 CURVES = ("loss", "loss_median", "loss_p10", "loss_p90", "xnor_accuracy", "solved_rate")
 FINALS = 10
 POINTS = sorted({round(5000 ** (i / 62)) for i in range(63)} | {0})
@@ -107,6 +109,7 @@ def callback(uri: str) -> Callable[[Tracking, SweepRun, Entry], None]:
     from optuna_integration import MLflowCallback
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore", FutureWarning)  # it is deprecated, and experimental
     made = MLflowCallback(tracking_uri=uri, metric_name="recovery_rate", mlflow_kwargs={"nested": True})
     study = optuna.create_study(study_name="callback")
 
@@ -131,14 +134,14 @@ def callback(uri: str) -> Callable[[Tracking, SweepRun, Entry], None]:
 def measure(runs: int, artifacts: bool) -> dict[str, float]:
     """The median milliseconds of each way, taken in turns."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        tracking = Tracking("sqlite:///mlflow.db")
+        tracking = Tracking(f"sqlite:///{folder}/mlflow.db")  # a store is kept open by its address
         sweep = tracking.ensure_sweep("benchmark", text="", note="")
         ways: dict[str, Callable[[Tracking, SweepRun, Entry], None]] = {
             "bare client": bare,
             "nnexp": ours,
             "metric by metric": one_by_one,
         }
-        if importlib.util.find_spec("optuna_integration"):
+        if HAS_CALLBACK:
             ways["Optuna's MLflowCallback"] = callback(tracking.uri)
         files: dict[str, Callable[[Path], None]] = {}
         if artifacts:
@@ -169,7 +172,7 @@ def waiting() -> dict[str, float]:
     sweeps.Writer = Kept  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         before = time.perf_counter()
-        sweeps.sweep(config.parse(SWEEP, "benchmark"), stores=Stores())
+        sweeps.sweep(config.parse(SWEEP, "benchmark"), stores=Stores(f"sqlite:///{folder}/mlflow.db"))
         seconds = time.perf_counter() - before
     waited = sum(writer.waited for writer in kept)
     return {"sweep_seconds": seconds, "waited_seconds": waited, "waited_share": waited / seconds}
