@@ -39,6 +39,11 @@ class Podman:
         """What ``podman ARGUMENTS`` prints."""
         return self.run(*arguments).stdout.strip()
 
+    def logs(self, container: str) -> str:
+        """What a container has printed, on both streams."""
+        done = self.run("logs", container, check=False)
+        return done.stdout + done.stderr
+
     def inspect(self, kind: str, name: str) -> dict[str, Any]:
         """What podman knows of an image or a container."""
         found: dict[str, Any] = json.loads(self.output(kind, "inspect", name))[0]

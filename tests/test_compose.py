@@ -289,7 +289,7 @@ def stack(podman: Podman, image: str, postgres_image: str, tmp_path: Path) -> It
         wait_for(lambda: found.is_healthy("postgres"), "PostgreSQL's health check")
         found.up("schema")
         wait_for(lambda: found.state("schema")["Status"] == "exited", "the schema job's end")
-        assert found.state("schema")["ExitCode"] == 0, podman.output("logs", found.name("schema"))
+        assert found.state("schema")["ExitCode"] == 0, podman.logs(found.name("schema"))
         found.up("mlflow")
         wait_for(lambda: found.is_healthy("mlflow"), "the tracking server's health check")
         yield found
