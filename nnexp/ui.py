@@ -14,7 +14,7 @@ from nnexp.tracking import Tracking
 def serve(
     stores: Stores, announce: Callable[[str], None], *, name: str | None, host: str, port: int, browser: bool
 ) -> None:
-    """Serves the UI until SIGINT or SIGTERM, which are its ordinary end.
+    """Serves the UI until a signal ends it.
 
     Args:
         stores: whose runs are shown.
@@ -25,6 +25,7 @@ def serve(
         browser: whether to open one where there is a display.
 
     Raises:
+        Interrupted: SIGINT or SIGTERM; the server is stopped.
         NotFoundError: no such sweep. UsageError: the port is taken. StoreError: the server does not start.
     """
     page = "#/experiments"
@@ -39,9 +40,6 @@ def serve(
         server.serve_ui(
             stores.tracking_uri, announce, page=page, host=host, port=port, open_browser=None if browser else False
         )
-    except Interrupted as stopped:
-        if stopped.exit_code != 128 + signal.SIGINT:
-            raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
