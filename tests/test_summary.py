@@ -272,7 +272,7 @@ def test_every_format_holds_the_same_ranking(records: list[Run], tmp_path: Path)
 def test_csv_keeps_every_digit(records: list[Run]) -> None:
     """Numbers in the CSV are read back to the bit."""
     summary = summarize_records("s", records)
-    again = pd.read_csv(io.StringIO(rendering.to_csv(summary)))
+    again = pd.read_csv(io.StringIO(rendering.to_csv(summary)), float_precision="round_trip")
     assert (again["learning_rate"] == summary.ranked["learning_rate"]).all()
 
 
