@@ -68,8 +68,8 @@ def test_a_noisy_copy_of_the_reference_is_still_recovered(seed, task, form, spar
     grades = assess(shuffled(in_form(full, form), rng, form[0]), tasks.get(task), *form)
     assert grades.recovered.all()
     assert grades.family.tolist() == ["hand-designed"]
-    # Nine weights, each off by noise at most. That is widest for -1/+1 inputs, where W1 is halved and b1 takes in half of
-    # W1's rows: the reference's squared norm is then 450, and the squared noise at most (4/4 + 2*4 + 3) noise².
+    # Nine weights, each off by noise at most. That is widest for -1/+1 inputs, where W1 is halved and b1 takes in half
+    # of W1's rows: the reference's squared norm is then 450, and the squared noise at most (4/4 + 2*4 + 3) noise².
     assert 0 <= grades.reference_distance[0] <= noise * math.sqrt(12 / 450)
 
 
