@@ -38,7 +38,7 @@ def taken() -> Iterator[Look]:
     except KeyboardInterrupt:
         raise Interrupted(request.number or signal.SIGINT) from None
     except Exception as error:
-        # A compiled library may turn what interrupts it into an error of its own: Matplotlib says that a matrix is amiss.
+        # A compiled library may make an error of its own of the interrupt: Matplotlib says that a matrix is invalid.
         if request.number is None or not request.raised:
             raise
         raise Interrupted(request.number) from error

@@ -70,7 +70,9 @@ def _make_base(podman: Podman, directory: Path) -> None:
     made = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if made.returncode:
         pytest.skip(f"mmdebstrap could not make {BASE}: {made.stderr[-300:]}")
-    podman.run("import", "--change", "ENV PATH=/usr/local/bin:/usr/bin:/bin", archive, BASE)
+    podman.run(
+        "import", "--change", "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", archive, BASE
+    )
     archive.unlink()
 
 
