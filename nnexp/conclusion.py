@@ -15,6 +15,7 @@ import numpy as np
 from nnexp import batches, execution, results
 from nnexp.errors import NnexpError
 from nnexp.evidence import failure_evidence, spool_evidence
+from nnexp.patience import Patience
 from nnexp.publication import publish
 from nnexp.spool import Entry, Spool
 from nnexp.study import FinishedState, SweepStudy, TrialRecord, Worker
@@ -43,6 +44,7 @@ class Conclusion:
     Attributes:
         writer: delivers evidence. flush: waits until it has, or raises.
         open_pool: makes a training pool of ``workers`` processes.
+        patience: with the tracking store, when it is away.
     """
 
     study: SweepStudy
@@ -54,29 +56,31 @@ class Conclusion:
     flush: Callable[[], None]
     open_pool: Callable[[], Executor]
     workers: int
+    patience: Patience
 
     def write(self) -> None:
         """Concludes the sweep, or waits for the worker that does.
 
         Raises:
-            StoreError: a store failed. NnexpError: the training pool did.
+            StoreError: a store failed, or was away for too long. NnexpError: the training pool did.
+            Interrupted: a signal.
         """
         while self.study.is_done() and not is_concluded(self.study):
             budget = self.study.sweep.trials
             if not self._elected(budget):
-                time.sleep(TICK)
+                self.patience.wait(TICK)
                 continue
             pool = self.open_pool()
             try:
-                self.restore(pool)
-                self._retest(pool)
+                self.patience.call(lambda: self.restore(pool))  # noqa: B023  called in this round
+                self.patience.call(lambda: self._retest(pool))  # noqa: B023
             except BrokenExecutor as error:
                 raise NnexpError(
                     f"the training pool broke ({str(error) or type(error).__name__}); try again, with fewer --jobs"
                 ) from error
             finally:
                 execution.abandon(pool)
-            publish(self.study, self.tracking, self.run)
+            self.patience.call(lambda: publish(self.study, self.tracking, self.run))
             self.study.set(WRITTEN, budget)
 
     def _elected(self, budget: int) -> bool:

@@ -281,7 +281,7 @@ def importance_bars(importance: Mapping[str, Mapping[str, float]]) -> Figure:
             bars = axes.barh(range(len(factors)), values, color=color, height=0.7)
             axes.bar_label(bars, [f"{v:.2f}" if np.isfinite(v) else "–" for v in values], padding=3, fontsize=8.5)
             axes.set_title(answer.label(measure))
-            axes.set_xlim(0, 1.12 * reach)
+            axes.set_xlim(0, 1.12 * reach if reach > 0 else 1)
             axes.set_xlabel("importance (share)")
         grid[0][0].set_yticks(range(len(factors)), [answer.label(factor) for factor in factors])
         grid[0][0].invert_yaxis()

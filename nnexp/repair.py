@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from nnexp import execution, signals
 from nnexp.conclusion import WRITTEN, Conclusion
 from nnexp.errors import Interrupted, StoreError, UsageError
+from nnexp.patience import Patience
 from nnexp.spool import Spool
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Worker
-from nnexp.sweeps import deliver_leftovers, drain, leaving, open_writer, parent
+from nnexp.sweeps import deliver_leftovers, drain, leaving, log, open_writer, parent
 from nnexp.tracking import Tracking
 from nnexp.tracking_records import ENDED, SWEEP_FILE, SweepRun
 from nnexp.writer import Writer
@@ -26,6 +27,7 @@ class Repair:
         self.study, self.tracking, self.interrupted = study, tracking, interrupted
         self.spool = Spool(stores.spool)
         self.jobs = execution.default_jobs()
+        self.patience = Patience(interrupted, log.warning)
 
     def deliver(self) -> None:
         """Sends what the spool holds of finished trials.
@@ -70,7 +72,7 @@ class Repair:
 
     @contextmanager
     def _at_work(self) -> Iterator[tuple[Worker, Writer, SweepRun]]:
-        run = parent(self.study, self.tracking)
+        run = parent(self.study, self.tracking, self.patience)
         writer = open_writer(self.tracking, run, self.study.sweep.lease)
         self.spool.clean()
         worker = self.study.join()
@@ -84,7 +86,9 @@ class Repair:
         def open_pool() -> Executor:
             return execution.open_pool("processes", self.jobs)
 
-        return Conclusion(self.study, worker, self.tracking, run, self.spool, writer, flush, open_pool, self.jobs)
+        return Conclusion(
+            self.study, worker, self.tracking, run, self.spool, writer, flush, open_pool, self.jobs, self.patience
+        )
 
     @contextmanager
     def _pool(self) -> Iterator[Executor]:

@@ -37,6 +37,11 @@ def taken() -> Iterator[Look]:
         yield request.look
     except KeyboardInterrupt:
         raise Interrupted(request.number or signal.SIGINT) from None
+    except Exception as error:
+        # A compiled library may make an error of its own of the interrupt: Matplotlib says that a matrix is invalid.
+        if request.number is None or not request.raised:
+            raise
+        raise Interrupted(request.number) from error
     finally:
         request.over.set()
         for number, handler in before.items():
@@ -50,6 +55,7 @@ class _Request:
         self.number: int | None = None
         self.seen = False
         self.pressing = False
+        self.raised = False
         self.over = threading.Event()
 
     def look(self) -> int | None:
@@ -65,8 +71,8 @@ class _Request:
         elif self.pressing:
             self.pressing = False
             if not self.seen:
-                self.seen = True
-                raise KeyboardInterrupt  # no library takes it for an error of its own
+                self.seen = self.raised = True
+                raise KeyboardInterrupt  # few libraries take it for an error of their own
         elif number == signal.SIGINT:
             os._exit(128 + number)
 

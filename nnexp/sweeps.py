@@ -15,6 +15,7 @@ from nnexp import config, execution, preflight, results, signals, tracking_views
 from nnexp.conclusion import Conclusion, is_concluded
 from nnexp.config import Sweep
 from nnexp.errors import Interrupted, NnexpError, NotFoundError, StoreError
+from nnexp.patience import Patience
 from nnexp.progress import Progress
 from nnexp.references import has_reference
 from nnexp.spool import Spool
@@ -142,8 +143,9 @@ def work_on(
         Interrupted: a signal; the work in flight was handed back.
     """
     workers = jobs or execution.default_jobs()
-    tracking = None if offline else Tracking(stores.tracking_uri)
-    run = None if tracking is None else parent(study, tracking)
+    patience = Patience(interrupted, log.warning)
+    tracking = None if offline else patience.call(lambda: Tracking(stores.tracking_uri))
+    run = None if tracking is None else parent(study, tracking, patience)
     spool = Spool(stores.spool)
     spool.clean()
 
@@ -170,10 +172,19 @@ def work_on(
             return
         if study.is_done():
             Conclusion(
-                study, worker, tracking, run, spool, writer, lambda: drain(writer, interrupted), open_pool, workers
+                study,
+                worker,
+                tracking,
+                run,
+                spool,
+                writer,
+                lambda: drain(writer, interrupted),
+                open_pool,
+                workers,
+                patience,
             ).write()
         elif study.stop_requested():
-            tracking.set_sweep_status(run.run_id, "KILLED")
+            patience.call(lambda: tracking.set_sweep_status(run.run_id, "KILLED"))
 
 
 @contextlib.contextmanager
@@ -222,19 +233,25 @@ def drain(writer: Writer, interrupted: Callable[[], int | None]) -> None:
         )
 
 
-def parent(study: SweepStudy, tracking: Tracking) -> SweepRun:
-    """The sweep's parent run, found or created, with its file, its description and its truth table."""
+def parent(study: SweepStudy, tracking: Tracking, patience: Patience) -> SweepRun:
+    """The sweep's parent run, found or created, with its file, its description and its truth table.
+
+    Raises:
+        StoreError: the store failed, or was away for longer than ``patience``. Interrupted: a signal.
+    """
     plan = study.sweep
     searched = ", ".join(plan.searched)
     note = (
         f"Sweep **{plan.name}** of {plan.trials:,} settings on {plan.task[:60]}: {searched} by {plan.sampler}. "
         "Its answer stands here when it is done."
     )
-    known = tracking.find_sweep(plan.name)
-    run = tracking.ensure_sweep(plan.name, text=plan.text, note=note, tags={"nnexp.task": plan.task[:5000]})
+    known = patience.call(lambda: tracking.find_sweep(plan.name))
+    tags = {"nnexp.task": plan.task[:5000]}
+    run = patience.call(lambda: tracking.ensure_sweep(plan.name, text=plan.text, note=note, tags=tags))
     if known is None:
         task = plan.truth_table
-        tracking.log_dataset(run.run_id, "task" if task.is_custom else task.spec, task.inputs, task.targets)
+        label = "task" if task.is_custom else task.spec
+        patience.call(lambda: tracking.log_dataset(run.run_id, label, task.inputs, task.targets))
         view = tracking_views.ranking(
             tuple(plan.searched),
             plan.objective[0],
@@ -242,10 +259,11 @@ def parent(study: SweepStudy, tracking: Tracking) -> SweepRun:
             has_reference=has_reference(task),
             now_ms=int(time.time() * 1000),
         )
-        tracking.set_experiment_tag(run.experiment_id, tracking_views.PREFIX + tracking_views.RANKING, view)
+        key = tracking_views.PREFIX + tracking_views.RANKING
+        patience.call(lambda: tracking.set_experiment_tag(run.experiment_id, key, view))
     if not is_concluded(study):
         # Not RUNNING: nobody could change that if all workers were killed.
-        tracking.set_sweep_status(run.run_id, "SCHEDULED")
+        patience.call(lambda: tracking.set_sweep_status(run.run_id, "SCHEDULED"))
     return run
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
 
 from nnexp import heartbeat, signals
 from nnexp.conclusion import is_concluded
-from nnexp.errors import Interrupted
+from nnexp.errors import Interrupted, NotFoundError, StoreError
 from nnexp.progress import Progress
 from nnexp.stores import Stores
 from nnexp.study import Store, SweepStudy, open_storage
 from nnexp.sweeps import work_on
 
-#: Seconds between two looks for open sweeps.
-PAUSE = 2.0
+log = logging.getLogger("nnexp")
+#: Seconds between two looks for open sweeps, and until a sweep is tried again whose store failed.
+PAUSE, SET_ASIDE = 2.0, 30.0
 
 
 def work(
@@ -43,6 +45,7 @@ def work(
 
     Raises:
         NotFoundError: a named sweep is not there.
+        StoreError: with ``drain``, what a store failed with at a sweep, after the others were worked on.
         Interrupted: a signal; the work in flight was handed back.
     """
     deadline = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
@@ -52,28 +55,47 @@ def work(
             heartbeat.beat()
             return signalled()
 
+        failed: dict[str, tuple[float, StoreError]] = {}  # when to try a sweep again, and why
         try:
             while time.monotonic() < deadline:
                 if (number := interrupted()) is not None:
                     raise Interrupted(number)
                 studies = open_studies(storage, sweeps, concluded=offline)
-                for study in studies:
-                    work_on(
-                        study,
-                        stores,
-                        jobs=jobs,
-                        pool=pool,
-                        offline=offline,
-                        progress=progress,
-                        interrupted=interrupted,
-                        deadline=deadline,
-                    )
-                if not studies:
+                ready = [study for study in studies if _is_ready(failed.get(study.name), drain=drain)]
+                if not ready:
+                    for _, error in failed.values() if drain else ():
+                        raise error
                     if drain:
                         return
                     _sleep(PAUSE, interrupted)
+                for study in ready:
+                    failed.pop(study.name, None)
+                    try:
+                        work_on(
+                            study,
+                            stores,
+                            jobs=jobs,
+                            pool=pool,
+                            offline=offline,
+                            progress=progress,
+                            interrupted=interrupted,
+                            deadline=deadline,
+                        )
+                    except StoreError as error:
+                        # Others may still be worked on, and its stores may be back.
+                        failed[study.name] = time.monotonic() + SET_ASIDE, error
+                        log.warning("nnexp: sweep %r is set aside: %s", study.name, error)
+                    except NotFoundError:
+                        if sweeps:
+                            raise
+                        log.warning("nnexp: sweep %r was deleted", study.name)
         finally:
             heartbeat.stop()
+
+
+def _is_ready(failure: tuple[float, StoreError] | None, *, drain: bool) -> bool:
+    """Whether to work on a sweep, given when to try it again and why: a batch job tries once, a service for ever."""
+    return failure is None or (not drain and failure[0] <= time.monotonic())
 
 
 def open_studies(storage: Store, names: Sequence[str], *, concluded: bool) -> list[SweepStudy]:

@@ -65,12 +65,14 @@ def _make_base(podman: Podman, directory: Path) -> None:
     """A Debian with Python, under the name that the Dockerfile starts from."""
     archive = directory / "base.tar"
     python = 'rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED; ln -sf python3 "$1/usr/bin/python"'
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates,python3-venv"]
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates,passwd,python3-venv"]
     command += [f"--customize-hook={python}", "bookworm", str(archive)]
     made = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if made.returncode:
         pytest.skip(f"mmdebstrap could not make {BASE}: {made.stderr[-300:]}")
-    podman.run("import", "--change", "ENV PATH=/usr/local/bin:/usr/bin:/bin", archive, BASE)
+    podman.run(
+        "import", "--change", "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", archive, BASE
+    )
     archive.unlink()
 
 
