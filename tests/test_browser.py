@@ -168,8 +168,11 @@ def test_losses_of_children_are_compared(visit: Page, address: str, sweep: Sweep
         address,
         f'#/metric?runs={listed}&metric="loss"&plot_metric_keys=%5B%22loss%22%5D&experiments=%5B%22{sweep.experiment_id}%22%5D',
     )
+    visit.get_by_text("Step", exact=True).first.click()  # relative time is one instant: a run is logged when it ends
+    for run in tracking.runs(sweep.name)[:4]:
+        expect(visit.get_by_text(f"{run.name} (loss)").first).to_be_visible()
     lines = visit.locator(".js-plotly-plot .scatterlayer .trace")
-    expect(lines).to_have_count(4)
+    expect(lines).to_have_count(8)  # the UI draws a run's line twice: smoothed, and faintly as it was
 
 
 def test_parallel_coordinates_are_drawn(visit: Page, address: str, sweep: SweepRun, tracking: Tracking) -> None:
