@@ -149,10 +149,11 @@ class Tracking:
     def _await_parent(self, name: str, experiment_id: str) -> SweepRun | None:
         """The parent run that whoever created the experiment is about to create; None when that was long ago."""
         created = self.client.get_experiment(experiment_id).creation_time or 0
+        patience = time.monotonic() + 15  # whatever the wall clock does meanwhile
         while True:
             if parents := self._parents(experiment_id, name):
                 return SweepRun(name, experiment_id, parents[0].info.run_id)
-            if time.time() * 1000 - created > 15_000:
+            if time.time() * 1000 - created > 15_000 or time.monotonic() > patience:
                 return None
             time.sleep(0.2)
 

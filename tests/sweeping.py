@@ -7,13 +7,16 @@ import functools
 import multiprocessing
 import os
 import shutil
+import signal
 import sqlite3
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from nnexp import artifacts, config, doctor, sweeps
+from nnexp import artifacts, cli, config, doctor, sweeps
 from nnexp.spool import Spool
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
@@ -80,9 +83,38 @@ def process(target: Callable[..., None], *args: Any) -> BaseProcess:
 
 
 def _alone(target: Callable[..., None], *args: Any) -> None:
+    os.setsid()  # a group of its own, to be killed with all its children
+    # A pool of its own, too, and not a part of this fork server's family.
+    server = forkserver._forkserver  # type: ignore[attr-defined]
+    server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = server._inherited_fds = None
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     target(*args)
+
+
+def command(args: Sequence[str], log: Path) -> None:
+    """What `process` may be given: a command line, in the directory of its log of both streams."""
+    told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(told, 1)
+    os.dup2(told, 2)
+    os.chdir(log.parent)
+    sys.argv = ["nnexp", *args]
+    cli.main()
+
+
+def kill(started: BaseProcess, number: signal.Signals = signal.SIGKILL) -> None:
+    """Send a signal to a process of `process` and all its children."""
+    assert started.pid is not None
+    try:
+        os.killpg(started.pid, number)
+    except ProcessLookupError:  # it has ended, or does not lead its group yet
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(started.pid, number)
+
+
+def options(where: Stores) -> list[str]:
+    """The stores, on a command line."""
+    return ["--tracking-uri", where.tracking_uri, "--storage", where.storage, "--spool", str(where.spool)]
 
 
 def networks(sweep: config.Sweep, where: Stores) -> dict[int, list[bytes]]:
