@@ -112,7 +112,7 @@ def go(page: Page, address: str, where: str) -> None:
 
 
 def test_ranking_shows_the_best_setting_first(visit: Page, address: str, sweep: SweepRun, tracking: Tracking) -> None:
-    """The page that `nnexp ui` opens: settings sorted by recovery, with the columns that matter."""
+    """The view saved with the sweep: settings sorted by recovery, with the columns that matter."""
     go(visit, address, tracking_views.page(sweep.experiment_id))
     for column in ("recovery_rate", "solved_rate", "mirror_rate", "hidden_size", "learning_rate", "init"):
         expect(visit.get_by_role("columnheader", name=column, exact=True).first).to_be_visible()
