@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from nnexp import writer as writing
 from nnexp.spool import Spool
 from nnexp.stores import Stores
 from nnexp.tracking import Tracking
-from tests.servers import MlflowServer
+from tests.servers import MlflowServer, mlflow_server
 from tests.sweeping import assert_whole, plan, run, weights
 
 TRIALS = 48
@@ -39,6 +40,20 @@ def kill_and_restart(server: MlflowServer, database: Path, killed_at: list[int],
         server.kill()  # in the middle of some request
         killed_at.append(complete(database))
         server.start()
+
+
+@contextlib.contextmanager
+def killing(server: MlflowServer, database: Path) -> Iterator[list[int]]:
+    """`kill_and_restart` in a thread, until the end of the block; yields how many runs were complete at each kill."""
+    killed_at: list[int] = []
+    over = threading.Event()
+    killer = threading.Thread(target=kill_and_restart, args=(server, database, killed_at, over))
+    killer.start()
+    try:
+        yield killed_at
+    finally:
+        over.set()
+        killer.join()
 
 
 def rows(database: Path) -> dict[int, list[tuple[str, int, float]]]:
@@ -68,17 +83,10 @@ def test_server_killed_three_times_in_one_sweep(
     expected = {entry.trial: entry for entry in Spool(calm.spool).entries(sweep.name)}
 
     database = tmp_path / "mlflow.db"
-    server = MlflowServer(f"sqlite:///{database}", tmp_path / "server")
-    stores = Stores(server.uri, str(tmp_path / "nnexp.journal"), tmp_path / "spool")
-    killed_at: list[int] = []
-    over = threading.Event()
-    killer = threading.Thread(target=kill_and_restart, args=(server, database, killed_at, over))
-    try:
-        server.start()
-        killer.start()
-        run(sweep, stores)
-        over.set()
-        killer.join()
+    with mlflow_server(f"sqlite:///{database}", tmp_path / "server") as server:
+        stores = Stores(server.uri, str(tmp_path / "nnexp.journal"), tmp_path / "spool")
+        with killing(server, database) as killed_at:
+            run(sweep, stores)
         assert len(killed_at) == len(KILLS)
         assert all(count < TRIALS for count in killed_at)
         assert "finished trials wait in the spool" in caplog.text
@@ -94,7 +102,3 @@ def test_server_killed_three_times_in_one_sweep(
             assert (record.status, record.params) == ("FINISHED", entry.evidence().params)
             trained = artifacts.read_networks(entry.files / artifacts.NETWORKS)
             assert weights(tracking.networks(record.run_id)) == weights(trained)
-    finally:
-        over.set()
-        killer.join()
-        server.kill()
