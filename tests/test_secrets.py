@@ -61,6 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
         "[mlflow]\ndefault_permission = READ\n"
         f"database_uri = sqlite:///{users}/users.db\nadmin_username = {USER}\nadmin_password = {PASSWORD}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        "auth_cache_ttl_seconds = 600\n"  # else every request hashes the password anew, for a third of a second
     )
     environment = {"MLFLOW_AUTH_CONFIG_PATH": f"{users}/auth.ini", "MLFLOW_FLASK_SERVER_SECRET_KEY": "k3y-hush-hush"}
     started = MlflowServer(
@@ -178,7 +179,7 @@ def test_sweep_that_ends_well(tmp_path: Path, server: MlflowServer, storage: str
     assert_nothing_shows(sweep, server, storage)
 
 
-@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("debug", [False, pytest.param(True, marks=pytest.mark.long)])
 @pytest.mark.parametrize("wrong", ["tracking", "storage", "token"])
 def test_wrong_password_is_told_in_one_line(
     tmp_path: Path, server: MlflowServer, storage: str, wrong: str, debug: bool
