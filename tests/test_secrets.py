@@ -109,9 +109,11 @@ class Sweep:
 
     def end(self) -> int:
         """Its exit status."""
-        status = self.process.wait(240)
-        self._watcher.join()
-        return status
+        try:
+            return self.process.wait(420)
+        finally:
+            self.process.kill()
+            self._watcher.join()
 
     @property
     def told(self) -> str:

@@ -300,6 +300,8 @@ def test_server_that_is_away_is_told_at_once_without_its_password() -> None:
     with pytest.raises(UnreachableError, match="connection refused") as caught:
         tracking.sweeps()
     assert "hush" not in str(caught.value)
+    with pytest.raises(UnreachableError, match=r"^http://me:\*\*\*@127.0.0.1:\d+: connection refused; check"):
+        tracking.find_sweep("a long name " * 20)
 
 
 def test_artifacts_lie_beside_a_database_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
