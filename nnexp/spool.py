@@ -35,7 +35,8 @@ class Evidence:
     """What MLflow is to hold of one finished trial.
 
     Attributes:
-        metrics: (key, step, value); all get the timestamp ``ended_ms``, so that logging them twice changes nothing.
+        metrics: (key, step, value); a step's time is its share of the run's, the last being ``ended_ms``, so that
+            logging them twice changes nothing.
         note: the run's description, Markdown.
     """
 

@@ -129,24 +129,29 @@ def translated(uri: str) -> Iterator[None]:
                 f"{where}: its tables are of another MLflow version; back it up, then run `mlflow db upgrade {where}`"
             ) from error
         if code in _PASSING:
-            raise UnreachableError(f"{where}: {_reason(line)}; check that the tracking store is up") from error
+            raise UnreachableError(f"{where}: {_reason(error)}; check that the tracking store is up") from error
         if code in _DENIED or "error code 401" in line or "error code 403" in line:
-            raise StoreError(f"{where}: {_reason(line)}; {_denied(line)}") from error
+            raise StoreError(f"{where}: {_reason(error)}; {_denied(line)}") from error
         raise StoreError(f"{where}: {line}") from error
     except SQLAlchemyError as error:  # not yet within MLflow's own handling
-        raise UnreachableError(f"{where}: {_reason(_line(error))}; check that the database is up") from error
+        raise UnreachableError(f"{where}: {_reason(error)}; check that the database is up") from error
     except OSError as error:  # requests' own are OSErrors too: artifacts are sent by it
         raise UnreachableError(f"{where}: {_line(error)}; check the tracking store and its artifact store") from error
 
 
 def _line(error: BaseException) -> str:
     """The first line of an exception's text, redacted and of bounded length."""
+    return _whole_line(error)[:400]
+
+
+def _whole_line(error: BaseException) -> str:
     text = redact(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__)[:400]
+    return text[0] if text else type(error).__name__
 
 
-def _reason(line: str) -> str:
-    """The part of a request's failure that tells a person something."""
+def _reason(error: BaseException) -> str:
+    """The part of a request's failure that tells a person something; it may stand behind a long address."""
+    line = _whole_line(error)
     for sign, reason in (
         ("Connection refused", "connection refused"),
         ("connection refused", "connection refused"),
@@ -167,7 +172,7 @@ def _reason(line: str) -> str:
     ):
         if sign in line:
             return reason
-    return line
+    return line[:400]
 
 
 def _denied(line: str) -> str:

@@ -112,10 +112,12 @@ def go(page: Page, address: str, where: str) -> None:
 
 
 def test_ranking_shows_the_best_setting_first(visit: Page, address: str, sweep: SweepRun, tracking: Tracking) -> None:
-    """The page that `nnexp ui` opens: settings sorted by recovery, with the columns that matter."""
+    """The view saved with the sweep: settings sorted by recovery, with the columns that matter."""
     go(visit, address, tracking_views.page(sweep.experiment_id))
     for column in ("recovery_rate", "solved_rate", "mirror_rate", "hidden_size", "learning_rate", "init"):
         expect(visit.get_by_role("columnheader", name=column, exact=True).first).to_be_visible()
+    headings = [text[:12] for text in visit.locator("[role=columnheader]").all_inner_texts() if text]
+    assert len(set(headings)) == len(headings)  # told apart even where they are cut
     best = max(tracking.runs(sweep.name), key=lambda run: run.metrics["recovery_rate"])
     first = visit.locator("[role=row][row-index='0']").filter(has_text="#")
     expect(first.first).to_contain_text(best.name)
@@ -160,7 +162,7 @@ def test_child_says_its_grades_and_shows_its_network(
 
 
 def test_losses_of_children_are_compared(visit: Page, address: str, sweep: SweepRun, tracking: Tracking) -> None:
-    """The comparison draws each child's loss curve."""
+    """The comparison draws each child's loss curve over its own time, as it opens, and over the epochs."""
     runs = [run.run_id for run in tracking.runs(sweep.name)[:4]]
     listed = "%5B" + ",".join(f"%22{run_id}%22" for run_id in runs) + "%5D"
     go(
@@ -168,11 +170,15 @@ def test_losses_of_children_are_compared(visit: Page, address: str, sweep: Sweep
         address,
         f'#/metric?runs={listed}&metric="loss"&plot_metric_keys=%5B%22loss%22%5D&experiments=%5B%22{sweep.experiment_id}%22%5D',
     )
-    visit.get_by_text("Step", exact=True).first.click()  # relative time is one instant: a run is logged when it ends
-    for run in tracking.runs(sweep.name)[:4]:
-        expect(visit.get_by_text(f"{run.name} (loss)").first).to_be_visible()
     lines = visit.locator(".js-plotly-plot .scatterlayer .trace")
     expect(lines).to_have_count(8)  # the UI draws a run's line twice: smoothed, and faintly as it was
+    for run in tracking.runs(sweep.name)[:4]:
+        expect(visit.get_by_text(f"{run.name} (loss)").first).to_be_visible()
+    widths = "traces => traces.map(trace => trace.querySelector('.lines').getBoundingClientRect().width)"
+    assert min(lines.evaluate_all(widths)) > 50  # not upright lines: the points have times of their own
+    visit.get_by_text("Step", exact=True).first.click()
+    expect(lines).to_have_count(8)
+    assert min(lines.evaluate_all(widths)) > 300  # all of one sweep have as many epochs
 
 
 def test_parallel_coordinates_are_drawn(visit: Page, address: str, sweep: SweepRun, tracking: Tracking) -> None:

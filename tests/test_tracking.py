@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -106,6 +107,33 @@ def test_delivered_run_is_complete(tracking: Tracking, name: str, spool: Spool) 
     assert run.tags["mlflow.note.content"] == told.note
     assert tracking.text(run_id, "best_network.json") == '{"index": 3}\n'
     assert tracking.run(run_id) == tracking.run(f"{name}#7") == run
+
+
+def test_points_are_spread_over_the_run_by_epoch(tracking: Tracking, name: str, spool: Spool) -> None:
+    """Epoch e of the last E has the time at which e/E of the run was over, since charts open on relative time."""
+    sweep = tracking.ensure_sweep(name, text="", note="")
+    run_id = tracking.deliver(spooled(spool, 0, sweep=name), sweep, fresh=True)
+    told = evidence(0, name)
+    assert told.ended_ms - told.started_ms == 5000
+    curve = tracking.client.get_metric_history(run_id, "loss")
+    assert sorted((point.step, point.timestamp - told.started_ms) for point in curve) == [
+        (step, 1000 * step) for step in range(5)
+    ]
+    (final,) = tracking.client.get_metric_history(run_id, "recovery_rate")
+    assert final.timestamp == told.ended_ms
+
+
+@pytest.mark.parametrize("metrics", [(), (("loss", 0, 0.7),)])
+def test_run_without_epochs_is_logged(
+    tracking: Tracking, name: str, spool: Spool, metrics: tuple[tuple[str, int, float], ...]
+) -> None:
+    """A trial set aside has no points; one of no epochs has its only points at the run's end."""
+    sweep = tracking.ensure_sweep(name, text="", note="")
+    told = replace(evidence(0, name), metrics=metrics)
+    run_id = tracking.deliver(spool.write(told, FILES), sweep, fresh=True)
+    assert [point.timestamp for point in tracking.client.get_metric_history(run_id, "loss")] == [told.ended_ms] * len(
+        metrics
+    )
 
 
 def test_delivering_again_changes_nothing(tracking: Tracking, name: str, spool: Spool) -> None:
@@ -303,6 +331,8 @@ def test_server_that_is_away_is_told_at_once_without_its_password() -> None:
     with pytest.raises(UnreachableError, match="connection refused") as caught:
         tracking.sweeps()
     assert "hush" not in str(caught.value)
+    with pytest.raises(UnreachableError, match=r"^http://me:\*\*\*@127.0.0.1:\d+: connection refused; check"):
+        tracking.find_sweep("a long name " * 20)
 
 
 def test_artifacts_lie_beside_a_database_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
