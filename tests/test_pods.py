@@ -153,6 +153,7 @@ def test_pods_drain_a_sweep(cluster: Cluster, podman: Podman) -> None:
     workers = cluster.job("worker")
     wait_for(lambda: all(cluster.status(worker)[0] == "exited" for worker in workers), "the workers' end", 240)
     for worker in workers:
+        assert podman.inspect("container", worker)["HostConfig"]["ReadonlyRootfs"] is True
         assert cluster.status(worker) == ("exited", 0), podman.logs(worker) + podman.logs("mlflow-mlflow")
     counted = podman.output("exec", "mlflow-mlflow", "python", "-c", COUNT)
     assert "died" not in podman.logs("mlflow-mlflow"), "a busy process of the tracking server was killed"
