@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from nnexp import conclusion, sweeps, worker
 from nnexp.conclusion import is_concluded
@@ -17,6 +19,7 @@ from nnexp.patience import Patience
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
 from nnexp.tracking import Tracking
+from nnexp.tracking_client import translated
 from tests import sweeping
 from tests.podman import wait_for
 from tests.servers import free_port, mlflow_server
@@ -73,3 +76,25 @@ def test_a_batch_job_tries_every_sweep_once_and_fails(
         worker.work(where, drain=True, pool="inline")
     aside = [line for line in caplog.messages if "is set aside" in line]
     assert [line.split("'")[1] for line in aside] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        '(psycopg.errors.UniqueViolation) duplicate key value violates unique constraint "experiment_tag_pk"',
+        "(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.name",
+    ],
+)
+def test_losing_a_race_of_workers_that_start_together_is_tried_again(told: str) -> None:
+    """MLflow does not expect two processes to write the same tag of a new sweep at once; the row is there then."""
+    answers = iter([told, None])
+
+    def write() -> str:
+        with translated("http://host"):
+            if answer := next(answers):
+                raise MlflowException(answer, BAD_REQUEST)
+        return "written"
+
+    notices: list[str] = []
+    assert Patience(lambda: None, notices.append).call(write) == "written"
+    assert "another process wrote the same" in notices[0]
