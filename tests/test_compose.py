@@ -228,7 +228,7 @@ def test_each_command_runs_as_a_process(machine: Machine) -> None:
     machine.run("schema")
     machine.run("schema")  # again: it finds its work done
     machine.start("mlflow")
-    wait_for(lambda: machine.is_healthy("mlflow"), "the tracking server's health check")
+    wait_for(lambda: machine.is_healthy("mlflow"), "the tracking server's health check", 300)
     machine.run("nnexp", "submit", f"/experiments/batch/{SWEEP[0]}", *SWEEP[1:])
     workers = [machine.start("worker"), machine.start("worker")]
     uri = machine.environment("worker")["MLFLOW_TRACKING_URI"]
@@ -296,7 +296,7 @@ def stack(podman: Podman, image: str, postgres_image: str, tmp_path: Path) -> It
         wait_for(lambda: found.state("schema")["Status"] == "exited", "the schema job's end")
         assert found.state("schema")["ExitCode"] == 0, podman.logs(found.name("schema"))
         found.up("mlflow")
-        wait_for(lambda: found.is_healthy("mlflow"), "the tracking server's health check")
+        wait_for(lambda: found.is_healthy("mlflow"), "the tracking server's health check", 300)
         yield found
     finally:
         found.compose("down", "--volumes", "--timeout=2")

@@ -235,7 +235,6 @@ DEGENERATE: dict[str, dict[str, Any]] = {
     "one hidden size": {"hidden_size": 2},
     "undefined rates": {"recovery_rate": math.nan, "contains_rate": math.nan, "mirror_rate": math.nan},
     "some undefined rates": {"undefined": (0, 3)},
-    "everything diverged": {"solved_rate": 0.0, "recovery_rate": 0.0, "mirror_rate": 0.0, "diverged_rate": 1.0},
 }
 
 
