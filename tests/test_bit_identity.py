@@ -71,6 +71,7 @@ def check(
             assert fields(result, at) == alone(kinds[kind], index[at]), (kind, index[at])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @seed(20240501)
 @COMPOSITIONS
@@ -93,6 +94,7 @@ def wide(dtype: str) -> tuple[Settings, ...]:
     return base.replace(learning_rate=1.0), base.replace(learning_rate=0.1, init="normal", momentum=0.9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @seed(20240502)
 @COMPOSITIONS
