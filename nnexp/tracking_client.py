@@ -106,7 +106,7 @@ def _quiet() -> None:
     """Keep MLflow's own log lines to warnings: its errors are raised too, and told once, without tracebacks or URLs."""
     for name in ("mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    for name in ("alembic", "mlflow.pyfunc", "mlflow.store.db.utils"):
+    for name in ("alembic", "mlflow.pyfunc"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -168,6 +168,7 @@ def _reason(error: BaseException) -> str:
         ("RemoteDisconnected", "the connection was cut"),
         ("Connection aborted", "the connection was cut"),
         ("database is locked", "the database is locked"),
+        ("disk is full", "the disk is full"),
         ("readonly database", "the database is read-only"),
         *((sign, "another process wrote the same at that moment") for sign in _RACE),
         ("Invalid Host header", "the server refuses this Host header"),

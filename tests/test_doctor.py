@@ -174,6 +174,12 @@ def lose_parent(where: Stores, trial: int) -> None:
     Tracking(where.tracking_uri).set_tags(run_of(where, trial), {"mlflow.parentRunId": "x"})
 
 
+def tear_sweep_file(where: Stores) -> None:
+    """As a kill leaves it that comes while it is written."""
+    for path in home_of(where).rglob("sweep.toml"):
+        path.write_text("name = ")
+
+
 def lose_report(where: Stores) -> None:
     """Delete the report."""
     for path in home_of(where).rglob("report.html"):
@@ -210,6 +216,7 @@ DAMAGES: dict[str, tuple[str, str, Callable[[Stores], Any]]] = {
     "no summary": ("unconcluded", "summary", lambda w: damage_study(w, lambda study: study.set(WRITTEN, None))),
     "a parent never ended": ("unconcluded", "not FINISHED", lambda w: set_status(w, parent(w), "SCHEDULED")),
     "no report": ("unconcluded", "report.html", lose_report),
+    "the sweep file torn": ("unconcluded", "has another sweep.toml", tear_sweep_file),
 }
 #: Those that make no sense after others.
 APART = {"no parent", "a trial too many", "a run deleted", "a run never ended", "a parent left running"}
