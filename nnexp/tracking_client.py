@@ -104,7 +104,7 @@ def _quiet() -> None:
     """Keep MLflow's own log lines to warnings: its errors are raised too, and told once, without tracebacks or URLs."""
     for name in ("mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    for name in ("alembic", "mlflow.pyfunc", "mlflow.store.db.utils"):
+    for name in ("alembic", "mlflow.pyfunc", "mlflow.store.model_registry.abstract_store"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
