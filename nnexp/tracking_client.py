@@ -165,6 +165,7 @@ def _reason(error: BaseException) -> str:
         ("nodename nor servname", "no such host"),
         ("RemoteDisconnected", "the connection was cut"),
         ("Connection aborted", "the connection was cut"),
+        ("Connection broken", "the connection was cut"),
         ("database is locked", "the database is locked"),
         ("readonly database", "the database is read-only"),
         ("Invalid Host header", "the server refuses this Host header"),

@@ -71,6 +71,7 @@ def rows(database: Path) -> dict[int, list[tuple[str, int, float]]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_server_killed_three_times_in_one_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
