@@ -267,6 +267,9 @@ class Examination:
         else:
             for path in (SWEEP_FILE, *ANSWER):
                 try:
-                    self.tracking.text(self.parent.run_id, path)
+                    text = self.tracking.text(self.parent.run_id, path)
                 except NotFoundError:
                     yield f"its parent run {self.parent.run_id} lacks {path}"
+                else:
+                    if path == SWEEP_FILE and text != self.study.sweep.text:
+                        yield f"its parent run {self.parent.run_id} has another {path}, or a part of it"

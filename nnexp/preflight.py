@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -81,7 +82,7 @@ def _spool(directory: Path) -> list[str]:
 
 def _tracking(uri: str, sweep: str | None) -> list[str]:
     from nnexp.tracking import Tracking
-    from nnexp.tracking_records import SWEEP, SWEEP_DIGEST, SWEEP_FILE
+    from nnexp.tracking_records import SWEEP, SWEEP_FILE
 
     try:
         tracking = Tracking(uri)
@@ -90,10 +91,8 @@ def _tracking(uri: str, sweep: str | None) -> list[str]:
         if found is not None:
             # What is there is written again: that needs the same rights as the runs and files to come.
             tracking.set_tags(found.run_id, {SWEEP: found.name})
-            try:
+            with contextlib.suppress(NotFoundError):  # lost or torn: the sweep writes it first of all
                 tracking.log_text(found.run_id, tracking.text(found.run_id, SWEEP_FILE), SWEEP_FILE)
-            except NotFoundError:
-                tracking.set_tags(found.run_id, {SWEEP_DIGEST: "lost"})  # so that the sweep writes it first of all
     except NnexpError as error:
         return [str(error)]
     return []

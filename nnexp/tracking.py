@@ -6,7 +6,6 @@ Every call names its experiment or run: MLflow's active run and ``MLFLOW_RUN_ID`
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,6 @@ from nnexp.tracking_records import (
     ROLE,
     STATUS,
     SWEEP,
-    SWEEP_DIGEST,
     SWEEP_FILE,
     TAG_LIMIT,
     TRIAL,
@@ -175,15 +173,11 @@ class Tracking:
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def _keep_text(self, run_id: str, text: str) -> None:
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        if self.client.get_run(run_id).data.tags.get(SWEEP_DIGEST) != digest:
-            self.client.log_text(run_id, text, SWEEP_FILE)
-            try:
-                self.client.set_tag(run_id, SWEEP_DIGEST, digest)
-            except MlflowException:
-                # Two that set one new tag at once both insert it, and a server's database refuses the second.
-                if self.client.get_run(run_id).data.tags.get(SWEEP_DIGEST) != digest:
-                    raise
+        """Write the sweep file, unless it is there: what a kill has torn while it was written is not."""
+        with contextlib.suppress(NotFoundError):
+            if self.text(run_id, SWEEP_FILE) == text:
+                return
+        self.client.log_text(run_id, text, SWEEP_FILE)
 
     def sweep_text(self, name: str) -> str:
         """The sweep file as it was stored.
@@ -432,10 +426,13 @@ class Tracking:
         """A text artifact's content.
 
         Raises:
-            NotFoundError: the run has none of that path.
+            NotFoundError: the run has none of that path, or it is torn.
         """
         with self._readable(run_id, path) as file:
-            return file.read_text(encoding="utf-8")
+            try:
+                return file.read_bytes().decode()  # line ends as they are: it is compared
+            except UnicodeDecodeError as error:
+                raise NotFoundError(f"run {run_id}: its artifact {path!r} is damaged ({error.reason})") from error
 
     def networks(self, run_id: str) -> pa.Table:
         """The run's networks.parquet.

@@ -34,6 +34,8 @@ SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databrick
 
 #: Failures that a later try may not meet: a server that is away or overloaded, a locked or unreachable database.
 _PASSING = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}
+#: So says a database to the later of two processes that write the same new row at once: another try finds it there.
+_RACE = ("UniqueViolation", "UNIQUE constraint failed", "Duplicate entry")
 _DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 
 
@@ -128,7 +130,7 @@ def translated(uri: str) -> Iterator[None]:
             raise StoreError(
                 f"{where}: its tables are of another MLflow version; back it up, then run `mlflow db upgrade {where}`"
             ) from error
-        if code in _PASSING:
+        if code in _PASSING or any(sign in line for sign in _RACE):
             raise UnreachableError(f"{where}: {_reason(error)}; check that the tracking store is up") from error
         if code in _DENIED or "error code 401" in line or "error code 403" in line:
             raise StoreError(f"{where}: {_reason(error)}; {_denied(line)}") from error
@@ -168,6 +170,7 @@ def _reason(error: BaseException) -> str:
         ("Connection broken", "the connection was cut"),
         ("database is locked", "the database is locked"),
         ("readonly database", "the database is read-only"),
+        *((sign, "another process wrote the same at that moment") for sign in _RACE),
         ("Invalid Host header", "the server refuses this Host header"),
         ("not authenticated", "not signed in"),
     ):

@@ -14,7 +14,6 @@ from mlflow.entities import Run
 from nnexp.errors import StoreError
 
 SWEEP, TRIAL, ROLE = "nnexp.sweep", "nnexp.trial", "nnexp.role"
-SWEEP_DIGEST = "nnexp.sweep_file_sha256"
 SWEEP_FILE = "sweep.toml"
 NOTE = "mlflow.note.content"
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}

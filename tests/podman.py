@@ -63,9 +63,9 @@ class Podman:
             self.run("rm", "--force", "--volumes", "--time=2", identity, check=False)
 
 
-def wait_for(condition: Callable[[], bool], what: str, timeout: float = 90) -> None:
+def wait_for(condition: Callable[[], bool], what: str, timeout: float = 90, *, pause: float = 0.5) -> None:
     """Return as soon as ``condition()`` holds."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
-        time.sleep(0.5)
+        time.sleep(pause)

@@ -228,7 +228,7 @@ def test_each_command_runs_as_a_process(machine: Machine) -> None:
     machine.run("schema")
     machine.run("schema")  # again: it finds its work done
     machine.start("mlflow")
-    wait_for(lambda: machine.is_healthy("mlflow"), "the tracking server's health check")
+    wait_for(lambda: machine.is_healthy("mlflow"), "the tracking server's health check", 300)
     machine.run("nnexp", "submit", f"/experiments/batch/{SWEEP[0]}", *SWEEP[1:])
     workers = [machine.start("worker"), machine.start("worker")]
     uri = machine.environment("worker")["MLFLOW_TRACKING_URI"]
@@ -269,6 +269,11 @@ class Stack:
         """Whether the container's own health check passes."""
         return self.podman.run("healthcheck", "run", self.name(service, number), check=False).returncode == 0
 
+    def stop(self, service: str, number: int = 1) -> int:
+        """Send SIGTERM to a service's container; its exit status."""
+        self.podman.run("stop", "--time=60", self.name(service, number))
+        return int(self.podman.inspect("container", self.name(service, number))["State"]["ExitCode"])
+
     def state(self, service: str) -> dict[str, Any]:
         """What podman knows of the container's state."""
         found: dict[str, Any] = self.podman.inspect("container", self.name(service))["State"]
@@ -291,7 +296,7 @@ def stack(podman: Podman, image: str, postgres_image: str, tmp_path: Path) -> It
         wait_for(lambda: found.state("schema")["Status"] == "exited", "the schema job's end")
         assert found.state("schema")["ExitCode"] == 0, podman.logs(found.name("schema"))
         found.up("mlflow")
-        wait_for(lambda: found.is_healthy("mlflow"), "the tracking server's health check")
+        wait_for(lambda: found.is_healthy("mlflow"), "the tracking server's health check", 300)
         yield found
     finally:
         found.compose("down", "--volumes", "--timeout=2")
@@ -301,16 +306,23 @@ def stack(podman: Podman, image: str, postgres_image: str, tmp_path: Path) -> It
 @pytest.mark.slow
 @pytest.mark.long
 def test_containers_drain_a_sweep_side_by_side(stack: Stack) -> None:
-    """Two workers in containers do a sweep once, no run is doubled, and each hands back on SIGTERM."""
-    stack.compose("run", "--rm", "--no-deps", "nnexp", "submit", f"/experiments/batch/{SWEEP[0]}", *SWEEP[1:])
+    """Two workers in containers do a sweep once; each hands back on SIGTERM, in mid-sweep and with nothing to do."""
+    longer = ("--set=seeds=512", "--set=epochs=20000")
+    command = ("run", "--rm", "--no-deps", "nnexp")
+    stack.compose(*command, "submit", f"/experiments/batch/{SWEEP[0]}", *SWEEP[1:], *longer)
     stack.up("worker", "--scale=worker=2")
     uri = f"http://127.0.0.1:{stack.port}"
-    wait_for(lambda: is_complete(uri), "twelve finished runs", 180)
-    assert stack.is_healthy("worker", 1)
-    assert stack.is_healthy("worker", 2)
-    assert NAME in stack.compose("run", "--rm", "--no-deps", "nnexp", "status")
     for number in (1, 2):
-        worker = stack.name("worker", number)
-        stack.podman.run("stop", "--time=60", worker)
-        assert stack.podman.inspect("container", worker)["State"]["ExitCode"] == 143
+        found = stack.podman.inspect("container", stack.name("worker", number))
+        assert found["HostConfig"]["ReadonlyRootfs"] is True
+        assert found["Config"]["User"] == "10001:10001"
+    wait_for(lambda: stack.is_healthy("worker", 1) and stack.is_healthy("worker", 2), "two healthy workers", 180)
+    wait_for(lambda: bool(finished_runs(uri)), "a finished run", 300)
+    assert stack.stop("worker", 1) == 143
+    assert not is_complete(uri), "the sweep is too short to be stopped in its middle"
+    wait_for(lambda: is_complete(uri), "twelve finished runs", 300)
+    assert NAME in stack.compose(*command, "status")
+    assert stack.stop("worker", 2) == 143
     assert is_complete(uri)
+    stack.compose(*command, "worker", "--drain")  # what is left of the sweep: its conclusion, or nothing
+    assert "12" in stack.compose(*command, "summarize", NAME)

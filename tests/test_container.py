@@ -35,8 +35,9 @@ def test_image_takes_only_what_it_is_built_from() -> None:
 
 @pytest.mark.container
 @pytest.mark.slow
+@pytest.mark.long
 class TestImage:
-    """The image that the Dockerfile makes, really built and run."""
+    """The image that the Dockerfile makes, really built (which takes minutes) and run."""
 
     def python(self, podman: Podman, image: str, code: str) -> str:
         """What a program prints in the image."""

@@ -148,11 +148,12 @@ def test_pods_drain_a_sweep(cluster: Cluster, podman: Podman) -> None:
     wait_for(lambda: cluster.status(schema)[0] == "exited", "the schema job's end")
     assert cluster.status(schema) == ("exited", 0), podman.logs(schema)
     cluster.play("mlflow", named(cluster.objects, "Deployment", "mlflow")["spec"]["template"])
-    wait_for(lambda: cluster.probe("mlflow-mlflow", "Deployment", "mlflow"), "the tracking server's probe", 180)
+    wait_for(lambda: cluster.probe("mlflow-mlflow", "Deployment", "mlflow"), "the tracking server's probe", 400)
 
     workers = cluster.job("worker")
-    wait_for(lambda: all(cluster.status(worker)[0] == "exited" for worker in workers), "the workers' end", 240)
+    wait_for(lambda: all(cluster.status(worker)[0] == "exited" for worker in workers), "the workers' end", 400)
     for worker in workers:
+        assert podman.inspect("container", worker)["HostConfig"]["ReadonlyRootfs"] is True
         assert cluster.status(worker) == ("exited", 0), podman.logs(worker) + podman.logs("mlflow-mlflow")
     counted = podman.output("exec", "mlflow-mlflow", "python", "-c", COUNT)
     assert "died" not in podman.logs("mlflow-mlflow"), "a busy process of the tracking server was killed"

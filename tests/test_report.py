@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -21,7 +23,7 @@ from nnexp.settings import Settings
 from nnexp.significance import Outcomes
 from nnexp.summary import summarize_records
 from nnexp.training import train
-from tests.made_up_sweep import Run
+from tests.made_up_sweep import Run, run
 
 Curves = dict[str, list[tuple[int, float]]]
 
@@ -222,6 +224,45 @@ def test_one_trial_has_a_report() -> None:
     report = Sweep(Settings(seeds=8, epochs=300)).report()
     parsed(report.html)
     assert "in 1 setting." in report.html
+
+
+DEGENERATE: dict[str, dict[str, Any]] = {
+    "all rates 0": {"recovery_rate": 0.0, "solved_rate": 0.0, "mirror_rate": 0.0},
+    "all rates 1": {"recovery_rate": 1.0, "solved_rate": 1.0, "mirror_rate": 0.0},
+    "one setting": {"trials": 1},
+    "equal settings": {"learning_rate": 0.1, "init_scale": 1.0, "hidden_size": 2},
+    "one learning rate": {"learning_rate": 0.1},
+    "one hidden size": {"hidden_size": 2},
+    "undefined rates": {"recovery_rate": math.nan, "contains_rate": math.nan, "mirror_rate": math.nan},
+    "some undefined rates": {"undefined": (0, 3)},
+}
+
+
+def made_up(trials: int = 12, undefined: tuple[int, ...] = (), **fixed: float) -> list[Run]:
+    """Finished runs whose settings and rates all differ, but for those that are given."""
+    names = {"init": "glorot_uniform", "activation": "tanh"}
+    found = []
+    for i in range(trials):
+        part = i / 12
+        values = {"hidden_size": 2 + i % 3, "learning_rate": 0.01 * 2**i, "init_scale": 0.1 + part}
+        values |= {"recovery_rate": part / 2, "contains_rate": part / 2, "solved_rate": part, "mirror_rate": part / 4}
+        values |= {"diverged_rate": 0.0, **fixed}
+        if i in undefined:
+            values |= dict.fromkeys(("recovery_rate", "contains_rate", "solved_rate"), math.nan)
+        found.append(run(i, **names, **values))
+    return found
+
+
+@pytest.mark.parametrize("kind", DEGENERATE)
+def test_every_figure_of_a_degenerate_sweep_is_drawn(kind: str) -> None:
+    """Ranges without width, rates without a spread, and rates that are not there: a whole page, and no warning."""
+    records = made_up(**DEGENERATE[kind])
+    importance = {"recovery_rate": dict.fromkeys(("learning_rate", "hidden_size"), math.nan if "un" in kind else 0.0)}
+    report = build_report(summarize_records("small", records, importance=importance), records, lambda _: None)
+    parsed(report.html)
+    assert "phase-solved" in report.html
+    text = re.sub(r"<[^>]*>", " ", report.html.split("<body>")[1])
+    assert not re.findall(r"\b(?:nan|NaN|inf|None)\b", text)
 
 
 def test_a_task_of_ones_own_without_a_reference() -> None:

@@ -30,12 +30,13 @@ from tests.postgresql import running
 LONG = os.environ.get("NNEXP_LONG") == "1"
 SEED = 20240601
 #: Seconds from a process's start to the end of its sweep, about; kills come at any time within.
-LIFE = 9.0
+LIFE = 9.0 if LONG else 6.0
 #: Kills of one sweep, at most: a setting that were killed in every one of them would rightly be set aside.
 KILLS = 6
 GRID = {"hidden_size": [2, 3], "learning_rate": [0.1, 1.0, 5.0], "init": ["glorot_uniform", "normal"]}
 PURE = ("random", "qmc", "grid")
-SPREAD: dict[str, Any] = {"trials": 12, "seeds": 64, "epochs": 400, "batch": 2, "lease": 3.0}
+SPREAD: dict[str, Any] = {"trials": 12, "batch": 2, "lease": 3.0}
+SPREAD |= {"seeds": 64, "epochs": 400} if LONG else {"seeds": 24, "epochs": 150}
 
 
 def plan(sampler: str, **changes: Any) -> config.Sweep:
@@ -198,16 +199,17 @@ def kind_of_stores(kind: str, directory: Path) -> Iterator[Stores]:
 @pytest.mark.parametrize("kind", ["embedded", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def test_three_workers_killed_at_random(kind: str, tmp_path: Path, undisturbed: Callable[..., Any]) -> None:
     """Three processes share a study; one of them is killed, at random, and another comes, again and again."""
-    kills = 40 if LONG else 4
+    kills = 40 if LONG else 3
     chance = random.Random(SEED)  # noqa: S311
-    sweep = plan("random", trials=120 if LONG else 24)
+    sweep = plan("random", trials=120 if LONG else 24, seeds=64, epochs=400)
     log = tmp_path / "log"
     with kind_of_stores(kind, tmp_path) as where, contextlib.ExitStack() as stack:
         with open_storage(where.storage) as storage:
             SweepStudy.create(storage, sweep)
 
         def start() -> Life:
-            args = ("worker", "--drain", "--sweep", sweep.name, "--jobs", "1", *sweeping.options(where))
+            pool = ("--jobs", "1") if LONG else ("--pool", "inline")  # a pool's start takes longer than this sweep
+            args = ("worker", "--drain", "--sweep", sweep.name, *pool, *sweeping.options(where))
             life = begin(log, *args)
             stack.callback(life.kill)
             return life
@@ -216,7 +218,7 @@ def test_three_workers_killed_at_random(kind: str, tmp_path: Path, undisturbed: 
         killed = 0
         while killed < kills:
             at = chance.randrange(3)
-            if workers[at].join(chance.uniform(0.2, 4.0)) is None:
+            if workers[at].join(chance.uniform(0.2, 3.0)) is None:
                 workers[at].kill()
                 killed += workers[at].join(1) == -9
             elif killed == 0 or is_done(where, sweep):

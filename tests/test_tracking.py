@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,6 +49,36 @@ def test_sweep_file_is_kept_and_follows_changes(tracking: Tracking, name: str) -
     assert tracking.sweep_text(name) == 'name = "é"\ntrials = 1\n'
     tracking.ensure_sweep(name, text="trials = 2\n", note="")
     assert tracking.sweep_text(name) == "trials = 2\n"
+
+
+@pytest.mark.parametrize("torn", [b"", b"trials", b'trials = 1\nname = "\xc3'], ids=["empty", "cut", "letter"])
+def test_torn_sweep_file_is_written_again(tracking: Tracking, name: str, tmp_path: Path, torn: bytes) -> None:
+    """A kill while it was written leaves a part of it, which the next start notices, be it cut within a letter."""
+    text = 'trials = 1\nname = "é"\n'
+    run = tracking.ensure_sweep(name, text=text, note="")
+    (tmp_path / "sweep.toml").write_bytes(torn)
+    tracking.log_files(run.run_id, tmp_path)
+    tracking.ensure_sweep(name, text=text, note="")
+    assert tracking.sweep_text(name) == text
+
+
+def test_parent_is_not_awaited_for_ever_by_a_clock_that_jumped_back(
+    tracking: Tracking, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever created the experiment died before its parent run; the wall clock says that this is yet to come."""
+    tracking.client.create_experiment(name)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        assert sum(slept) < 16
+
+    clock = SimpleNamespace(time=lambda: 0.0, monotonic=lambda: 1000.0 + sum(slept), sleep=sleep)
+    monkeypatch.setattr("nnexp.tracking.time", clock)
+    run = tracking.ensure_sweep(name, text="trials = 1\n", note="")
+    assert sum(slept) >= 15
+    monkeypatch.undo()
+    assert tracking.find_sweep(name) == run
 
 
 def test_workers_that_start_together_share_one_parent(tracking: Tracking, tracking_store: str, name: str) -> None:

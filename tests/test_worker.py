@@ -1,0 +1,100 @@
+"""A worker whose sweep fails for its store: a service sets it aside and tries again, a batch job says so at its end."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
+
+from nnexp import conclusion, sweeps, worker
+from nnexp.conclusion import is_concluded
+from nnexp.errors import StoreError
+from nnexp.patience import Patience
+from nnexp.stores import Stores
+from nnexp.study import SweepStudy, open_storage
+from nnexp.tracking import Tracking
+from nnexp.tracking_client import translated
+from tests import sweeping
+from tests.podman import wait_for
+from tests.servers import free_port, mlflow_server
+
+
+def impatient(args: Sequence[str], log: Path) -> None:
+    """A command line that waits for a store for a second, where it would wait for two minutes."""
+    sweeps.Patience = functools.partial(Patience, seconds=1.0)  # type: ignore[misc,assignment]
+    sweeps.PATIENCE, worker.SET_ASIDE = 1.0, 1.0
+    sweeping.command(args, log)
+
+
+@pytest.mark.slow
+def test_a_service_concludes_a_sweep_whose_tracking_server_comes_back(tmp_path: Path) -> None:
+    """The real server is killed as the conclusion begins and stays away for longer than anybody waits for it."""
+    sweep = sweeping.plan(epochs=1000, lease=60.0)
+    log = tmp_path / "log"
+    with mlflow_server(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "server") as server:
+        where = Stores(server.uri, str(tmp_path / "nnexp.journal"), tmp_path / "spool")
+        with open_storage(where.storage) as storage:
+            study = SweepStudy.create(storage, sweep)
+            service = sweeping.process(impatient, ("worker", "--jobs", "1", *sweeping.options(where)), log)
+            try:
+                writer = f"{conclusion.WRITER}:{sweep.trials}"
+                wait_for(lambda: study.get(writer) is not None, "a conclusion begun", 240, pause=0.01)
+                server.kill()
+                assert not is_concluded(study)
+                wait_for(lambda: "is set aside" in log.read_text(), "the sweep set aside", 240)
+                assert not is_concluded(study)
+                assert service.is_alive()
+                server.start()
+                wait_for(lambda: is_concluded(study), "the conclusion", 240)
+            finally:
+                sweeping.kill(service, signal.SIGTERM)
+                service.join(60)
+        assert service.exitcode == 143, log.read_text()[-3000:]
+        assert "Traceback" not in log.read_text()
+        sweeping.assert_whole(sweep, where)
+        tracking = Tracking(where.tracking_uri)
+        run = tracking.sweep(sweep.name).run_id
+        assert tracking.status(run) == "FINISHED"
+        assert sweep.name in tracking.text(run, "summary.md")
+
+
+def test_a_batch_job_tries_every_sweep_once_and_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store's failure at one sweep does not keep it from the others; it ends with the failure."""
+    monkeypatch.setattr(sweeps, "Patience", functools.partial(Patience, seconds=0.1))
+    where = Stores(f"http://127.0.0.1:{free_port()}", str(tmp_path / "nnexp.journal"), tmp_path / "spool")
+    for name in ("first", "second"):
+        sweeps.submit(sweeping.plan(name=name), stores=where)
+    with caplog.at_level(logging.WARNING, "nnexp"), pytest.raises(StoreError, match="connection refused"):
+        worker.work(where, drain=True, pool="inline")
+    aside = [line for line in caplog.messages if "is set aside" in line]
+    assert [line.split("'")[1] for line in aside] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        '(psycopg.errors.UniqueViolation) duplicate key value violates unique constraint "experiment_tag_pk"',
+        "(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.name",
+    ],
+)
+def test_losing_a_race_of_workers_that_start_together_is_tried_again(told: str) -> None:
+    """MLflow does not expect two processes to write the same tag of a new sweep at once; the row is there then."""
+    answers = iter([told, None])
+
+    def write() -> str:
+        with translated("http://host"):
+            if answer := next(answers):
+                raise MlflowException(answer, BAD_REQUEST)
+        return "written"
+
+    notices: list[str] = []
+    assert Patience(lambda: None, notices.append).call(write) == "written"
+    assert "another process wrote the same" in notices[0]
