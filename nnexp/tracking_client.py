@@ -106,7 +106,7 @@ def _quiet() -> None:
     """Keep MLflow's own log lines to warnings: its errors are raised too, and told once, without tracebacks or URLs."""
     for name in ("mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    for name in ("alembic", "mlflow.pyfunc"):
+    for name in ("alembic", "mlflow.pyfunc", "mlflow.store.model_registry.abstract_store"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -167,6 +167,7 @@ def _reason(error: BaseException) -> str:
         ("nodename nor servname", "no such host"),
         ("RemoteDisconnected", "the connection was cut"),
         ("Connection aborted", "the connection was cut"),
+        ("Connection broken", "the connection was cut"),
         ("database is locked", "the database is locked"),
         ("disk is full", "the disk is full"),
         ("readonly database", "the database is read-only"),

@@ -116,8 +116,8 @@ def test_ranking_shows_the_best_setting_first(visit: Page, address: str, sweep: 
     go(visit, address, tracking_views.page(sweep.experiment_id))
     for column in ("recovery_rate", "solved_rate", "mirror_rate", "hidden_size", "learning_rate", "init"):
         expect(visit.get_by_role("columnheader", name=column, exact=True).first).to_be_visible()
-    headings = [text[:12] for text in visit.locator("[role=columnheader]").all_inner_texts() if text]
-    assert len(set(headings)) == len(headings)  # told apart even where they are cut
+    headings = set(visit.locator("[role=columnheader]").all_inner_texts())
+    assert len({text[:12] for text in headings}) == len(headings)  # told apart even where they are cut
     best = max(tracking.runs(sweep.name), key=lambda run: run.metrics["recovery_rate"])
     first = visit.locator("[role=row][row-index='0']").filter(has_text="#")
     expect(first.first).to_contain_text(best.name)

@@ -119,20 +119,19 @@ def opened(where: Stores, effects: Effects) -> Iterator[Any]:
         yield store
 
 
-def live(where: Stores, fatal: int, *, whole: bool = False) -> None:
+def live(where: Stores, fatal: int) -> None:
     """A sweep from its start on, one effect after the other.
 
     Args:
         where: its stores.
         fatal: it dies before this effect (0: none) of its first trial's life.
-        whole: of what comes after the first trial's life instead, the conclusion included.
     """
     effects = Effects(where.spool.parent, fatal)
     sweeps.open_storage = lambda _: opened(where, effects)  # type: ignore[assignment, misc]
     claim, put = Worker.claim, Writer.put
 
     def claim_first(worker: Worker, n: int) -> Any:
-        if not whole and effects.count == 0:
+        if effects.count == 0:
             effects.counting = True
         return claim(worker, n)
 
@@ -142,14 +141,12 @@ def live(where: Stores, fatal: int, *, whole: bool = False) -> None:
         while writer.waiting:
             writer._thread.join(0.005)
         assert writer.delivered == before + 1
-        if not whole:
-            effects.about_to("after its delivery")
-        effects.counting = whole
+        effects.about_to("after its delivery")
+        effects.counting = False
 
     Worker.claim, Writer.put = claim_first, put_and_wait  # type: ignore[method-assign, assignment]
     Writer.progress = lambda *_: None  # type: ignore[method-assign, assignment]
-    if not whole:
-        without_answer()
+    without_answer()
     sweeps.sweep(PLAN, stores=where, pool="inline")
 
 

@@ -23,7 +23,7 @@ from tests.servers import MlflowServer, postgresql
 
 pytest.importorskip("flask_wtf", reason="MLflow's basic auth needs its extra `auth`")
 
-pytestmark = [pytest.mark.slow, pytest.mark.postgresql, pytest.mark.xdist_group("secrets")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.postgresql, pytest.mark.xdist_group("secrets")]
 
 ROOT = Path(__file__).parent.parent
 USER, PASSWORD, TOKEN = "reviewer", "tr4cking-hush-hush", "t0ken-hush-hush"
@@ -181,7 +181,7 @@ def test_sweep_that_ends_well(tmp_path: Path, server: MlflowServer, storage: str
     assert_nothing_shows(sweep, server, storage)
 
 
-@pytest.mark.parametrize("debug", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("wrong", ["tracking", "storage", "token"])
 def test_wrong_password_is_told_in_one_line(
     tmp_path: Path, server: MlflowServer, storage: str, wrong: str, debug: bool
