@@ -58,7 +58,7 @@ class Cluster:
         It has no fsGroup, so volumes take their owner from the image; no claims; no probes without systemd.
         """
         spec = copy.deepcopy(template["spec"])
-        spec["restartPolicy"] = "Never" if spec.get("restartPolicy") else "Always"
+        spec["restartPolicy"] = "Never"  # podman would start ended init containers again and again, too
         for volume in spec["volumes"]:
             for key, kind, field in (("configMap", "ConfigMap", "name"), ("secret", "Secret", "secretName")):
                 if key in volume:
