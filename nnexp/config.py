@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import json
 import math
 import re
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nnexp import space, tasks
-from nnexp.errors import UsageError, nearest
+from nnexp.errors import NnexpError, UsageError, nearest
 from nnexp.references import has_reference, mirror
 from nnexp.settings import DType, Settings, Stop, describe
 from nnexp.space import Choice, Dimension, Fixed, FloatRange, IntRange
@@ -284,6 +285,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
 
     Raises:
         UsageError: the file cannot be read or is no valid sweep; the message starts with the file's name.
+        NnexpError: this process may open no more files.
     """
     return parse(_read(path), str(path), overrides)
 
@@ -324,6 +326,8 @@ def _read(path: str | Path) -> str:
     except IsADirectoryError:
         raise UsageError(f"{path}: a directory, expected a sweep file (TOML)") from None
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):  # not the file's fault
+            raise NnexpError(f"{path}: Too many open files; raise the limit (ulimit -n)") from None
         raise UsageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if len(data) > _MAX_BYTES:
         raise UsageError(f"{path}: more than {_MAX_BYTES:,} bytes; expected a sweep file (TOML)")
