@@ -167,8 +167,7 @@ class SweepWork:
 
     def _go_on(self) -> bool:
         """Looks after signals, the dead and the next claims; False when there is nothing more to do."""
-        if (number := self.interrupted()) is not None:
-            raise Interrupted(number)
+        self._raise_interrupted()
         now = time.monotonic()
         if now >= self._upkeep_at:
             self._upkeep_at = now + UPKEEP
@@ -181,6 +180,10 @@ class SweepWork:
         if self.flying:
             return True
         return not closing and not self.study.is_done()
+
+    def _raise_interrupted(self) -> None:
+        if (number := self.interrupted()) is not None:
+            raise Interrupted(number)
 
     def _claim(self, now: float) -> None:
         room = LOOKAHEAD if self.independent else 1
@@ -277,16 +280,20 @@ class SweepWork:
 
         Raises:
             NnexpError: a new pool cannot run anything either; the trials are not to blame and are handed back.
+            Interrupted: a signal, which ended the pool too where it was sent to the whole process group.
         """
         execution.abandon(self.pool)
+        self._raise_interrupted()
         self.pool = self.open_pool()
         try:
             self.pool.submit(os.getpid).result()
-        except (BrokenExecutor, OSError) as error:
+        except (BrokenExecutor, OSError, EOFError) as error:
+            self._raise_interrupted()
             raise NnexpError(
                 f"the training pool's processes end before they train ({str(error) or type(error).__name__}); "
                 "give them more memory, or try fewer --jobs or --pool inline"
             ) from error
+        self._raise_interrupted()
         self.worker.mourn(self.worker.held)
         self.flying.clear()
 

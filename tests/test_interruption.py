@@ -90,5 +90,5 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
     wait_for(lambda: counts(where)[0] >= 6)
     sweeping.kill(again, signal.SIGTERM)
     again.join(10)
-    assert again.exitcode == 143
+    assert again.exitcode == 143, (tmp_path / "log").read_text()
     assert_handed_back(where)
