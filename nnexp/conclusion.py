@@ -75,6 +75,7 @@ class Conclusion:
                 self.patience.call(lambda: self.restore(pool))  # noqa: B023  called in this round
                 self.patience.call(lambda: self._retest(pool))  # noqa: B023
             except BrokenExecutor as error:
+                self.patience.wait(0)  # a signal to the whole process group ends the pool too
                 raise NnexpError(
                     f"the training pool broke ({str(error) or type(error).__name__}); try again, with fewer --jobs"
                 ) from error

@@ -245,13 +245,11 @@ def parent(study: SweepStudy, tracking: Tracking, patience: Patience) -> SweepRu
         f"Sweep **{plan.name}** of {plan.trials:,} settings on {plan.task[:60]}: {searched} by {plan.sampler}. "
         "Its answer stands here when it is done."
     )
-    known = patience.call(lambda: tracking.find_sweep(plan.name))
     tags = {"nnexp.task": plan.task[:5000]}
     run = patience.call(lambda: tracking.ensure_sweep(plan.name, text=plan.text, note=note, tags=tags))
-    if known is None:
+    if not patience.call(lambda: tracking.has_dataset(run.run_id)):  # what is logged last is missing after a kill
         task = plan.truth_table
         label = "task" if task.is_custom else task.spec
-        patience.call(lambda: tracking.log_dataset(run.run_id, label, task.inputs, task.targets))
         view = tracking_views.ranking(
             tuple(plan.searched),
             plan.objective[0],
@@ -261,6 +259,7 @@ def parent(study: SweepStudy, tracking: Tracking, patience: Patience) -> SweepRu
         )
         key = tracking_views.PREFIX + tracking_views.RANKING
         patience.call(lambda: tracking.set_experiment_tag(run.experiment_id, key, view))
+        patience.call(lambda: tracking.log_dataset(run.run_id, label, task.inputs, task.targets))
     if not is_concluded(study):
         # Not RUNNING: nobody could change that if all workers were killed.
         patience.call(lambda: tracking.set_sweep_status(run.run_id, "SCHEDULED"))

@@ -455,6 +455,12 @@ class Tracking:
         with tempfile.TemporaryDirectory(prefix="nnexp-") as folder:
             yield self.artifact(run_id, path, Path(folder))
 
+    def has_dataset(self, run_id: str) -> bool:
+        """Whether a dataset is logged as the run's input."""
+        with translated(self.uri):
+            inputs = self.client.get_run(run_id).inputs
+        return inputs is not None and bool(inputs.dataset_inputs)
+
     def log_dataset(self, run_id: str, name: str, inputs: Any, targets: Any) -> None:
         """Log a truth table as the run's dataset, with its digest.
 

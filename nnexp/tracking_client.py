@@ -36,6 +36,7 @@ SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databrick
 _PASSING = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}
 #: So says a database to the later of two processes that write the same new row at once: another try finds it there.
 _RACE = ("UniqueViolation", "UNIQUE constraint failed", "Duplicate entry")
+_FULL, _BROKEN = "the disk is full", "the server itself fails (status 500)"
 _DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 
 
@@ -131,7 +132,7 @@ def translated(uri: str) -> Iterator[None]:
                 f"{where}: its tables are of another MLflow version; back it up, then run `mlflow db upgrade {where}`"
             ) from error
         if code in _PASSING or any(sign in line for sign in _RACE):
-            raise UnreachableError(f"{where}: {_reason(error)}; check that the tracking store is up") from error
+            raise UnreachableError(f"{where}: {_reason(error)}; {_advice(_reason(error))}") from error
         if code in _DENIED or "error code 401" in line or "error code 403" in line:
             raise StoreError(f"{where}: {_reason(error)}; {_denied(line)}") from error
         raise StoreError(f"{where}: {line}") from error
@@ -169,7 +170,8 @@ def _reason(error: BaseException) -> str:
         ("Connection aborted", "the connection was cut"),
         ("Connection broken", "the connection was cut"),
         ("database is locked", "the database is locked"),
-        ("disk is full", "the disk is full"),
+        ("disk is full", _FULL),
+        ("500 error responses", _BROKEN),
         ("readonly database", "the database is read-only"),
         *((sign, "another process wrote the same at that moment") for sign in _RACE),
         ("Invalid Host header", "the server refuses this Host header"),
@@ -178,6 +180,16 @@ def _reason(error: BaseException) -> str:
         if sign in line:
             return reason
     return line[:400]
+
+
+def _advice(reason: str) -> str:
+    if reason == _FULL:
+        return "make room there, then run the same command again"
+    if reason == _BROKEN and "MLFLOW_TRACKING_TOKEN" in os.environ:  # MLflow's own basic auth fails on any token
+        return "if it wants a name and a password, set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, no token"
+    if reason == _BROKEN:
+        return "its log says why"
+    return "check that the tracking store is up"
 
 
 def _denied(line: str) -> str:

@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from nnexp import conclusion, doctor, execution, sweeps
+from nnexp import conclusion, doctor, execution, sweeps, tracking_views
 from nnexp.spool import Entry
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Worker, open_storage
@@ -33,7 +33,7 @@ from tests.test_study_faults import KILLED, WRITES
 #: Two trials in flight at once; a lease so long that no heartbeat comes in between.
 PLAN = sweeping.plan(trials=2, seeds=6, epochs=10, batch=1, lease=600.0)
 FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
-_ID = re.compile("[0-9a-f]{32}|(?<=[.])[0-9a-f]{8}$")
+_ID = re.compile("[0-9a-f]{32}|(?<=[.])[0-9a-z_]{8}$")
 UNCONCLUDED = "s: every trial is finished, but its summary is not written"
 
 
@@ -150,6 +150,15 @@ def live(where: Stores, fatal: int) -> None:
     sweeps.sweep(PLAN, stores=where, pool="inline")
 
 
+def start(where: Stores, fatal: int) -> None:
+    """A sweep from the opening of its study to its first claim; it dies there, or before effect ``fatal``."""
+    effects = Effects(where.spool.parent, fatal)
+    effects.counting = True
+    sweeps.open_storage = lambda _: opened(where, effects)  # type: ignore[assignment, misc]
+    Worker.claim = lambda *_: os._exit(0)  # type: ignore[method-assign]
+    sweeps.sweep(PLAN, stores=where, pool="inline")
+
+
 def without_answer() -> None:
     """The conclusion makes lost evidence again, and leaves it at that: the answer takes seconds."""
     conclusion.Conclusion.write = lambda self: self.restore(execution.InlineExecutor()) and None  # type: ignore[method-assign]
@@ -215,10 +224,51 @@ def test_killed_before_each_effect_of_a_trial(tmp_path: Path, by: str) -> None:
     sweeping.assert_whole(PLAN, where)
 
 
+@pytest.mark.slow
+def test_killed_before_each_effect_of_a_start(tmp_path: Path) -> None:
+    """From the study's creation to the first claim: the next start gives the parent run all that it should have."""
+
+    def stores(name: str) -> Stores:
+        (tmp_path / name).mkdir()
+        return sweeping.stores(tmp_path / name, templates=tmp_path)
+
+    undisturbed = stores("undisturbed")
+    assert in_child(lambda: start(undisturbed, 0)) == 0
+    known = effects_of(undisturbed)
+    sys.stderr.write("\n".join(f"{n:3} {effect}" for n, effect in enumerate(known, 1)) + "\n")
+    assert_told(known, STARTS)
+    for fatal in range(1, len(known) + 1):
+        where = stores(f"killed{fatal}")
+        assert in_child(functools.partial(start, where, fatal)) == KILLED, known[fatal - 1]
+        assert effects_of(where) == known[:fatal], "each start has the same course"
+
+        def mend(where: Stores = where) -> None:
+            without_answer()
+            start_again(where, "sweep")
+            assert_mended(where, None)
+            tracking = Tracking(where.tracking_uri)
+            parent = tracking.sweep(PLAN.name)
+            assert tracking.text(parent.run_id, "sweep.toml") == PLAN.text
+            assert len(tracking.client.get_run(parent.run_id).inputs.dataset_inputs) == 1
+            tags = tracking.client.get_experiment(parent.experiment_id).tags
+            assert tracking_views.PREFIX + tracking_views.RANKING in tags
+
+        assert in_child(mend) == 0, f"dead before {fatal}, {known[fatal - 1]}"
+
+
+STARTS = (
+    "study.create_new_study",
+    "create_experiment: commit",
+    "create_run: commit",
+    "log_text: open",
+    "set_experiment_tag: commit",
+    "log_inputs: commit",
+)
+
+
 def assert_every_kind(effects: list[str]) -> None:
     """The enumeration met the study, the tracking store's calls, its artifacts and the spool."""
-    told = "\n".join(effects)
-    for sign in (
+    signs = (
         "study.create_new_trial",
         "study.set_trial_state_values",
         "create_run: commit",
@@ -229,5 +279,12 @@ def assert_every_kind(effects: list[str]) -> None:
         "os.rename /spool/s/000000",
         "os.remove run.json",
         "after its delivery",
-    ):
+    )
+    assert_told(effects, signs)
+
+
+def assert_told(effects: list[str], signs: Sequence[str]) -> None:
+    """Each sign is among the effects."""
+    told = "\n".join(effects)
+    for sign in signs:
         assert sign in told, f"{sign!r} is not among\n{told}"

@@ -198,7 +198,8 @@ def test_wrong_password_is_told_in_one_line(
     assert sweep.end() == 1, sweep.told
     if not debug:
         assert sweep.told.count("\n") == 1, sweep.told
-        assert ("password authentication failed" if wrong == "storage" else "MLFLOW_TRACKING_PASSWORD") in sweep.told
+        mend = "password authentication failed" if wrong == "storage" else "MLFLOW_TRACKING_PASSWORD"
+        assert mend in sweep.told, sweep.told
     assert_nothing_shows(sweep, server, storage)
 
 
