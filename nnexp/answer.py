@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from nnexp.summary import Best, Figure, Summary
 
 _GOAL = {"recovery_rate": "recovered the hand-designed solution", "solved_rate": "solved the task"}
+#: Samplers that try more settings where they did well: averages over a sweep's settings are not over its space.
+CROWDING = ("tpe", "nsga2")
 _LABEL = {
     "hidden_size": "hidden size",
     "learning_rate": "learning rate",
@@ -48,8 +50,8 @@ def label(factor: str) -> str:
     return _LABEL.get(factor, factor.replace("_", " "))
 
 
-def sentences(summary: Summary) -> tuple[str, ...]:
-    """Which settings reach the goal, how sure that is, and what matters."""
+def sentences(summary: Summary, sampler: str = "") -> tuple[str, ...]:
+    """Which settings reach the goal, how sure that is, and what matters; ``sampler`` is the sweep's."""
     if summary.best is None:
         states = ", ".join(f"{count} {state.lower()}" for state, count in summary.counts.items())
         return (f"No setting has a result yet: of the sweep's trials {states}.",)
@@ -58,7 +60,7 @@ def sentences(summary: Summary) -> tuple[str, ...]:
         return (f"Every network of every setting diverged ({len(diverged)} settings): try lower learning rates.",)
     parts = [_headline(summary, summary.best)]
     if summary.best.figure.successes:
-        parts += [_sureness(summary, summary.best), _spread(summary), _effects(summary)]
+        parts += [_sureness(summary, summary.best), _spread(summary), _effects(summary, sampler)]
     parts.append(_families(summary))
     return tuple(part for part in parts if part)
 
@@ -87,7 +89,7 @@ def _sureness(summary: Summary, best: Best) -> str:
         worse = int((summary.rivals["p_holm"] <= 0.05).sum())
         level = len(summary.rivals) - worse
         parts.append(
-            f"On shared seeds it beats {worse:,} of the {len(summary.rivals):,} others "
+            f"Network by network it beats {worse:,} of the {len(summary.rivals):,} others "
             f"(exact McNemar, Holm over all pairs at 5%); {level:,} cannot be told from it."
         )
     elif len(ranked) > 1:
@@ -107,7 +109,7 @@ def _spread(summary: Summary) -> str:
     )
 
 
-def _effects(summary: Summary) -> str:
+def _effects(summary: Summary, sampler: str) -> str:
     """The factors whose levels differ beyond chance and shared seeds, each with its best and worst level."""
     rate, found = summary.measure, []
     for factor, p_value in sorted(summary.effects.items(), key=lambda item: item[1]):
@@ -124,7 +126,10 @@ def _effects(summary: Summary) -> str:
         ]
         found.append(f"{label(factor)} {ends[0]}, {ends[1]}")
     if found:
-        return f"What matters, averaged over the other settings: {'; '.join(found)}."
+        start = "What matters, averaged over the other settings:"
+        if sampler in CROWDING:
+            start = "Averaged over the settings that the sampler chose, not over the whole space:"
+        return f"{start} {'; '.join(found)}."
     return "No single factor's levels can be told apart." if summary.effects else ""
 
 
@@ -156,7 +161,7 @@ def notes(summary: Summary, *, sampler: str, missing: Sequence[str]) -> tuple[st
             lines.append(f"{count:,} {'trial was' if count == 1 else 'trials were'} {words}, not ranked.")
     if len(summary.ranked):
         lines.append(_stopping(summary))
-    if sampler in ("tpe", "nsga2"):
+    if sampler in CROWDING:
         lines.append(
             f"The sampler ({sampler}) crowds its trials where they do well: averages over settings describe those "
             "tried, not the whole space. Read effects from a grid, random or qmc sweep."

@@ -68,7 +68,7 @@ class SweepComparison:
             settings with its bootstrap interval, and the shares of mirror and solved networks.
         matched: a row a setting that both sweeps tried: its factors, ``left_trial``, ``right_trial``, ``left_rate``,
             ``right_rate``, ``difference`` (left - right), and where both trials' networks are at hand ``only_left``,
-            ``only_right``, ``p_value`` (exact McNemar on shared seeds) and ``p_holm``.
+            ``only_right``, ``p_value`` (exact McNemar, network by network) and ``p_holm``.
         measure: the rate compared.
     """
 
@@ -180,7 +180,7 @@ def _in_words(
     if "p_holm" in matched:
         apart = matched[matched["p_holm"] <= 0.05]
         lines.append(
-            f"{len(apart):,} of these differ beyond chance (exact McNemar on shared seeds, Holm at 5%): "
+            f"{len(apart):,} of these differ beyond chance (exact McNemar, network by network; Holm at 5%): "
             f"{int((apart['difference'] > 0).sum()):,} in favour of {left.name}, "
             f"{int((apart['difference'] < 0).sum()):,} of {right.name}."
         )

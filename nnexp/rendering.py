@@ -207,7 +207,6 @@ def to_plain(summary: Summary) -> dict[str, Any]:
             "in_the_sweep": vars(best.figure),
             "retest": None if best.retest is None else vars(best.retest),
         },
-        "effects": dict(summary.effects),
         "importance": {key: dict(value) for key, value in summary.importance.items()},
         **{key: None if table is None else table.to_dict(orient="records") for key, table in tables.items()},
     }

@@ -1,8 +1,8 @@
-"""Whether two settings differ: exact tests on networks that share their seeds (floor 3).
+"""Whether two settings differ: exact tests on networks paired by their index (floor 3).
 
-Network i of every setting starts from the same random numbers, so settings are compared pair by pair: McNemar's test
-asks of the networks that succeeded under just one of two settings whether they split evenly. It is exact (a binomial
-test with ½), and stays valid where a pair's two networks happen to be independent.
+Network i starts from the same random numbers under all settings of one seed, hidden size and initializer, so settings
+are compared pair by pair: McNemar's test asks of the networks that succeeded under just one of two settings whether
+they split evenly. It is exact (a binomial test with ½), and as valid for other settings, whose pairs are independent.
 
 Picking the best setting and testing it on the same networks is a trap: of 200 equal settings the highest differs
 "significantly" from the lowest far too often if only the 199 comparisons made are counted. `against_rest` therefore

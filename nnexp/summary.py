@@ -172,7 +172,7 @@ def summarize_records(
         factors=tuple(factors),
     )
     summary = dataclasses.replace(summary, notes=answer.notes(summary, sampler=sampler, missing=missing))
-    return dataclasses.replace(summary, answer=answer.sentences(summary))
+    return dataclasses.replace(summary, answer=answer.sentences(summary, sampler))
 
 
 def _shown_factors(frame: pd.DataFrame) -> list[str]:
