@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnexp import batches, execution, results
-from nnexp.errors import NnexpError
 from nnexp.evidence import failure_evidence, spool_evidence
 from nnexp.patience import Patience
 from nnexp.publication import publish
@@ -76,9 +75,7 @@ class Conclusion:
                 self.patience.call(lambda: self._retest(pool))  # noqa: B023
             except BrokenExecutor as error:
                 self.patience.wait(0)  # a signal to the whole process group ends the pool too
-                raise NnexpError(
-                    f"the training pool broke ({str(error) or type(error).__name__}); try again, with fewer --jobs"
-                ) from error
+                raise execution.broken(error) from error
             finally:
                 execution.abandon(pool)
             self.patience.call(lambda: publish(self.study, self.tracking, self.run))
@@ -101,6 +98,7 @@ class Conclusion:
         while lost := self._undelivered():
             waiting = {entry.trial: entry for entry in self.spool.entries(self.study.name)}
             dead = self.worker.dead()
+            sent, pause = self.writer.delivered, TICK
             for trial in lost:
                 if trial.number in waiting:
                     self.writer.put(waiting[trial.number], fresh=False)
@@ -108,7 +106,9 @@ class Conclusion:
                     self.writer.put(self.again(pool, trial), fresh=False)
                     made.append(trial.number)
             self.flush()
-            time.sleep(0 if made or waiting else TICK)
+            if self.writer.delivered > sent:
+                pause = 0.0
+            self.patience.wait(pause)
         self.tracking.delete_duplicates(self.study.name)
         return made
 

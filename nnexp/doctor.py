@@ -38,7 +38,7 @@ class Finding:
             ``missing`` (a finished trial without a run), ``incomplete`` (a run without all its curves, metrics and
             artifacts), ``double`` (a trial with several runs), ``overrun`` (more trials than the budget),
             ``undelivered`` (evidence left in the spool), ``unconcluded`` (a finished sweep without its answer),
-            ``unreadable``.
+            ``foreign`` (its runs are of another study of that name), ``unreadable``.
         line: what is wrong, for people.
         mended: whether it no longer is.
     """
@@ -156,6 +156,11 @@ class Examination:
         yield from self._overrun()
         if self.busy:  # what is in flight looks like damage
             return
+        if self.parent is not None and self.tracking.study_of(self.parent) not in (None, self.study.known_identity()):
+            # The rest would compare two sweeps.
+            line = f"{self.name}: its runs in {redact(self.tracking.uri)} are of another study store"
+            yield Finding(self.name, "foreign", line)
+            return
         if self.parent is None and self.finished - set(self.waiting):
             yield Finding(self.name, "orphan", f"{self.name}: it has no parent run in {redact(self.tracking.uri)}")
         for kind, lines in (
@@ -271,5 +276,15 @@ class Examination:
                 except NotFoundError:
                     yield f"its parent run {self.parent.run_id} lacks {path}"
                 else:
+                    if path.endswith(".json") and not _is_json(text):
+                        yield f"its parent run {self.parent.run_id} has a damaged {path}"
                     if path == SWEEP_FILE and text != self.study.sweep.text:
                         yield f"its parent run {self.parent.run_id} has another {path}, or a part of it"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

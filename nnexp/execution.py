@@ -81,6 +81,11 @@ def abandon(pool: Executor) -> None:
         process.kill()
 
 
+def broken(error: BrokenExecutor) -> NnexpError:
+    """What a broken pool means to a person."""
+    return NnexpError(f"the training pool broke ({str(error) or type(error).__name__}); try again, with fewer --jobs")
+
+
 def default_jobs() -> int:
     """Cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):

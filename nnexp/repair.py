@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
 
 from nnexp import execution, signals
@@ -73,9 +73,9 @@ class Repair:
     @contextmanager
     def _at_work(self) -> Iterator[tuple[Worker, Writer, SweepRun]]:
         run = parent(self.study, self.tracking, self.patience)
-        writer = open_writer(self.tracking, run, self.study.sweep.lease)
         self.spool.clean()
         worker = self.study.join()
+        writer = open_writer(self.tracking, run, self.study.sweep.lease)
         with leaving(worker, writer), worker.keep_beating():
             yield worker, writer, run
 
@@ -95,6 +95,9 @@ class Repair:
         pool = execution.open_pool("processes", self.jobs)
         try:
             yield pool
+        except BrokenExecutor as error:
+            self.patience.wait(0)  # a signal to the whole process group ends the pool too
+            raise execution.broken(error) from error
         finally:
             execution.abandon(pool)
 

@@ -91,7 +91,7 @@ class SweepResults:
             found: dict[str, dict[str, float]] = json.loads(
                 self.tracking.text(self.tracking.sweep(self.name).run_id, IMPORTANCE)
             )
-        except NotFoundError:
+        except (NotFoundError, ValueError):  # not there yet, or torn; `doctor` finds and mends the latter
             return {}
         return found
 

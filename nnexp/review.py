@@ -64,7 +64,7 @@ def _picture(tracking: Tracking, run_id: str, title: str) -> None:
     """Draw the run's best network beside the hand-designed one."""
     try:
         network = json.loads(tracking.text(run_id, artifacts.BEST_NETWORK))
-    except NotFoundError:
+    except (NotFoundError, ValueError):
         return  # `doctor` makes a lost artifact again
     parameters, settings = artifacts.parameters_of(network), network["settings"]
     if not all(np.isfinite(values).all() for values in vars(parameters).values()):

@@ -154,6 +154,18 @@ class Spool:
             StoreError: the directory cannot be written; nothing is left behind.
         """
         home = self._home(evidence.sweep)
+        try:
+            try:
+                return self._write(home, evidence, files)
+            except FileNotFoundError:  # another process's `clean` came between the directory's making and its lock
+                return self._write(home, evidence, files)
+        except OSError as error:
+            raise StoreError(
+                f"{home}: cannot write the evidence of trial {evidence.trial} ({error.strerror}); "
+                "free or choose a place with --spool"
+            ) from error
+
+    def _write(self, home: Path, evidence: Evidence, files: Mapping[str, Callable[[Path], None]]) -> Entry:
         temporary = home / f".new-{uuid.uuid4().hex}"
         try:
             (temporary / _FILES).mkdir(parents=True)
@@ -165,12 +177,9 @@ class Spool:
                 entry = Entry(home / f"{evidence.trial:06d}")
                 _replace(temporary, entry)
                 durable.sync(home)
-        except OSError as error:
+        except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise StoreError(
-                f"{home}: cannot write the evidence of trial {evidence.trial} ({error.strerror}); "
-                "free or choose a place with --spool"
-            ) from error
+            raise
         return entry
 
     def entries(self, sweep: str | None = None) -> list[Entry]:

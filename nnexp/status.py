@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ def status(stores: Stores, name: str | None = None) -> Status:
 
 def _state(study: SweepStudy) -> SweepState:
     counts, best, alive = study.counts(), study.best(), study.present()
-    state = "done" if counts.left == 0 else "stopped" if study.stop_requested() else "working" if alive else "open"
+    state = "done" if counts.left <= 0 else "stopped" if study.stop_requested() else "working" if alive else "open"
     values = None if best is None else best.values  # noqa: PD011  a trial, not a table
     workers = []
     for worker in alive:
@@ -95,6 +96,6 @@ def _state(study: SweepStudy) -> SweepState:
         running=counts.running,
         budget=counts.budget,
         objective=study.sweep.objective[0],
-        best=None if values is None else values[0],
+        best=None if values is None or not math.isfinite(values[0]) else values[0],
         workers=workers,
     )

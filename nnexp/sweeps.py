@@ -152,8 +152,8 @@ def work_on(
     def open_pool() -> Executor:
         return execution.open_pool(pool or "processes", workers)
 
-    writer = open_writer(tracking, run, study.sweep.lease)
     worker = study.join()
+    writer = open_writer(tracking, run, study.sweep.lease)
     with leaving(worker, writer), worker.keep_beating():
         deliver_leftovers(study, spool, writer)
         SweepWork(
@@ -237,7 +237,8 @@ def parent(study: SweepStudy, tracking: Tracking, patience: Patience) -> SweepRu
     """The sweep's parent run, found or created, with its file, its description and its truth table.
 
     Raises:
-        StoreError: the store failed, or was away for longer than ``patience``. Interrupted: a signal.
+        StoreError: the store failed, was away for longer than ``patience``, or has runs of another study of that name.
+        Interrupted: a signal.
     """
     plan = study.sweep
     searched = ", ".join(plan.searched)
@@ -246,7 +247,9 @@ def parent(study: SweepStudy, tracking: Tracking, patience: Patience) -> SweepRu
         "Its answer stands here when it is done."
     )
     tags = {"nnexp.task": plan.task[:5000]}
-    run = patience.call(lambda: tracking.ensure_sweep(plan.name, text=plan.text, note=note, tags=tags))
+    run = patience.call(
+        lambda: tracking.ensure_sweep(plan.name, text=plan.text, note=note, tags=tags, study=study.identity())
+    )
     if not patience.call(lambda: tracking.has_dataset(run.run_id)):  # what is logged last is missing after a kill
         task = plan.truth_table
         label = "task" if task.is_custom else task.spec
@@ -262,7 +265,9 @@ def parent(study: SweepStudy, tracking: Tracking, patience: Patience) -> SweepRu
         patience.call(lambda: tracking.log_dataset(run.run_id, label, task.inputs, task.targets))
     if not is_concluded(study):
         # Not RUNNING: nobody could change that if all workers were killed.
-        patience.call(lambda: tracking.set_sweep_status(run.run_id, "SCHEDULED"))
+        patience.call(
+            lambda: tracking.set_sweep_status(run.run_id, "KILLED" if study.stop_requested() else "SCHEDULED")
+        )
     return run
 
 

@@ -19,6 +19,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from nnexp.errors import NotFoundError, StoreError, nearest
+from nnexp.redaction import redact
 from nnexp.spool import Entry, Evidence
 from nnexp.tracking_records import (
     ENDED,
@@ -27,6 +28,7 @@ from nnexp.tracking_records import (
     PARAM_LIMIT,
     ROLE,
     STATUS,
+    STUDY,
     SWEEP,
     SWEEP_FILE,
     TAG_LIMIT,
@@ -101,7 +103,9 @@ class Tracking:
             experiments = sorted(found, key=lambda experiment: -(experiment.creation_time or 0))
         return [experiment.name for experiment in experiments]
 
-    def ensure_sweep(self, name: str, *, text: str, note: str, tags: Mapping[str, str] | None = None) -> SweepRun:
+    def ensure_sweep(
+        self, name: str, *, text: str, note: str, tags: Mapping[str, str] | None = None, study: str | None = None
+    ) -> SweepRun:
         """Find the sweep, or create its experiment and parent run; its stored file is brought up to date.
 
         Of several workers that start at once one creates both: the store lets only one create an experiment of a name.
@@ -111,9 +115,10 @@ class Tracking:
             text: the sweep file, kept as the parent's artifact ``sweep.toml``.
             note: the parent's description, Markdown.
             tags: the parent's further tags.
+            study: the identity of the study whose runs they are.
 
         Raises:
-            StoreError: the experiment was deleted, or the store cannot be written.
+            StoreError: the experiment was deleted, the runs are another study's, or the store cannot be written.
         """
         found = self.find_sweep(name)
         if found is None:
@@ -121,9 +126,24 @@ class Tracking:
                 experiment_id, mine = self._ensure_experiment(name, note)
                 found = None if mine else self._await_parent(name, experiment_id)
                 if found is None:
-                    found = self._create_parent(name, experiment_id, note, tags or {})
+                    bond = {} if study is None else {STUDY: study}
+                    found = self._create_parent(name, experiment_id, note, {**bond, **(tags or {})})
+        known = self.study_of(found)
+        if study is not None and known is None:
+            self.set_tags(found.run_id, {STUDY: study})
+        elif study not in (None, known):
+            raise StoreError(
+                f"sweep {name!r}: its runs in {redact(self.uri)} are of another study store; name that one with "
+                f"--storage, remove them with `nnexp delete {name}`, or choose another name with --name"
+            )
         with translated(self.uri):
             self._keep_text(found.run_id, text)
+        return found
+
+    def study_of(self, sweep: SweepRun) -> str | None:
+        """The identity of the study whose runs the sweep's are; None for runs older than that tag."""
+        with translated(self.uri):
+            found: str | None = self.client.get_run(sweep.run_id).data.tags.get(STUDY)
         return found
 
     def _ensure_experiment(self, name: str, note: str) -> tuple[str, bool]:
@@ -187,11 +207,6 @@ class Tracking:
         """
         return self.text(self.sweep(name).run_id, SWEEP_FILE)
 
-    def progress(self, name: str) -> dict[str, float]:
-        """The parent's latest metrics: one call, whatever the number of runs."""
-        with translated(self.uri):
-            return dict(self.client.get_run(self.sweep(name).run_id).data.metrics)
-
     def log_progress(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
         """Log a sweep's progress to its parent run."""
         now = int(time.time() * 1000)
@@ -214,11 +229,8 @@ class Tracking:
     def finish_sweep(
         self,
         run_id: str,
-        files: Path | None,
+        files: Path,
         note: str,
-        tags: Mapping[str, str] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        status: str = "FINISHED",
     ) -> None:
         """Give the parent run its results and its end, and the experiment its description; again to replace them.
 
@@ -226,31 +238,31 @@ class Tracking:
             run_id: the parent.
             files: a directory of summary tables and reports, each becoming an artifact of the same relative path.
             note: its description, Markdown.
-            tags: further tags.
-            metrics: the answer's numbers, as further columns.
-            status: FINISHED, FAILED or KILLED.
         """
-        if files is not None:
-            self.log_files(run_id, files)
-        self.set_tags(run_id, {NOTE: note, **(tags or {})})
+        self.log_files(run_id, files)
+        self.set_tags(run_id, {NOTE: note})
         with translated(self.uri):
             experiment_id = self.client.get_run(run_id).info.experiment_id
         self.set_experiment_tag(experiment_id, NOTE, note[:TAG_LIMIT])
-        if metrics:
-            self.log_progress(run_id, 0, metrics)
-        self.set_sweep_status(run_id, status)
+        self.set_sweep_status(run_id, "FINISHED")
 
     def delete_sweep(self, name: str) -> int:
-        """Delete the sweep's experiment with all its runs and free its name; returns how many runs there were.
+        """Delete the sweep's runs, and its experiment unless it holds others' too; returns how many runs they were.
 
-        MLflow keeps deleted runs until `mlflow gc`.
+        MLflow keeps deleted runs until `mlflow gc`; the name is free.
         """
         found = self.sweep(name)
         with translated(self.uri):
-            count = sum(1 for _ in pages(self.client.search_runs, [found.experiment_id]))
+            runs = list(pages(self.client.search_runs, [found.experiment_id]))
+            own = [run.info.run_id for run in runs if run.data.tags.get(SWEEP) == name]
+            if len(own) < len(runs):  # a user's experiment, which the sweep was given
+                for run_id in own:
+                    self.client.delete_run(run_id)
+                self.client.delete_experiment_tag(found.experiment_id, SWEEP)
+                return len(own)
             self.client.rename_experiment(found.experiment_id, f"{name} (deleted {time.strftime('%Y-%m-%d %H:%M:%S')})")
             self.client.delete_experiment(found.experiment_id)
-        return count
+        return len(own)
 
     # Trials
 
@@ -393,10 +405,10 @@ class Tracking:
 
     # Artifacts
 
-    def log_files(self, run_id: str, directory: Path, artifact_path: str | None = None) -> None:
+    def log_files(self, run_id: str, directory: Path) -> None:
         """Send a directory's files as artifacts; those of the same name are replaced."""
         with translated(self.uri):
-            self.client.log_artifacts(run_id, str(directory), artifact_path)
+            self.client.log_artifacts(run_id, str(directory))
 
     def log_text(self, run_id: str, text: str, path: str) -> None:
         """Write a text artifact, in place of one that is there."""

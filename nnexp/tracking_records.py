@@ -14,6 +14,8 @@ from mlflow.entities import Run
 from nnexp.errors import StoreError
 
 SWEEP, TRIAL, ROLE = "nnexp.sweep", "nnexp.trial", "nnexp.role"
+#: The parent's tag that names the study, so that another one of the same name does not write into its runs.
+STUDY = "nnexp.study"
 SWEEP_FILE = "sweep.toml"
 NOTE = "mlflow.note.content"
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}

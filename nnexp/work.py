@@ -303,6 +303,8 @@ class SweepWork:
         waited, self._waited = self._waited, self.writer.waited
         rate = self.networks / seconds if seconds > 0 else 0.0
         value = best.values[0] if best is not None and best.values else None
+        if value is not None and not math.isfinite(value):
+            value = None  # nothing has one yet
         self.watch(
             Progress(
                 done=counts.finished,
@@ -316,6 +318,6 @@ class SweepWork:
             )
         )
         shown = {"trials_done": float(counts.finished), "networks_per_second": rate}
-        if value is not None and math.isfinite(value):
+        if value is not None:
             shown[f"best_{self.study.sweep.objective[0]}"] = value
         self.writer.progress(counts.finished, shown)

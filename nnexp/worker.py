@@ -60,13 +60,18 @@ def work(
             while time.monotonic() < deadline:
                 if (number := interrupted()) is not None:
                     raise Interrupted(number)
-                studies = open_studies(storage, sweeps, concluded=offline)
+                try:
+                    studies = open_studies(storage, sweeps, concluded=offline)
+                except StoreError as error:
+                    if drain:
+                        raise
+                    log.warning("nnexp: %s", error)
+                    _sleep(SET_ASIDE, interrupted)
+                    continue
                 ready = [study for study in studies if _is_ready(failed.get(study.name), drain=drain)]
                 if not ready:
-                    for _, error in failed.values() if drain else ():
-                        raise error
                     if drain:
-                        return
+                        break
                     _sleep(PAUSE, interrupted)
                 for study in ready:
                     failed.pop(study.name, None)
@@ -89,6 +94,8 @@ def work(
                         if sweeps:
                             raise
                         log.warning("nnexp: sweep %r was deleted", study.name)
+            if drain and failed:
+                raise next(iter(failed.values()))[1]
         finally:
             heartbeat.stop()
 
@@ -109,12 +116,17 @@ def open_studies(storage: Store, names: Sequence[str], *, concluded: bool) -> li
     Raises:
         NotFoundError: a named sweep is not there.
     """
-    found = [SweepStudy.open(storage, name) for name in names or [each.name for each in SweepStudy.names(storage)]]
-    return [
-        study
-        for study in found
-        if not study.stop_requested() and not (study.is_done() and (concluded or is_concluded(study)))
-    ]
+    found = []
+    for name in names or [each.name for each in SweepStudy.names(storage)]:
+        try:
+            study = SweepStudy.open(storage, name)
+            # The cheap questions first: a service asks them every other second.
+            if not (study.stop_requested() or is_concluded(study) or (concluded and study.is_done())):
+                found.append(study)
+        except NotFoundError:
+            if names:
+                raise  # else it was deleted in this moment
+    return found
 
 
 def _sleep(seconds: float, interrupted: Callable[[], int | None]) -> None:

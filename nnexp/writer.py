@@ -161,7 +161,7 @@ class Writer:
             return
         try:
             self._log_progress(step, metrics)
-        except NnexpError as error:
+        except Exception as error:  # the thread must live on
             self._tell(f"progress not logged: {error}")
 
     def _tell(self, line: str) -> None:

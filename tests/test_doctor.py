@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from nnexp import doctor
 from nnexp.batches import Job, join, run_jobs
 from nnexp.conclusion import WRITTEN
+from nnexp.errors import StoreError
 from nnexp.evidence import spool_evidence
 from nnexp.spool import Entry, Spool
 from nnexp.stores import Stores
@@ -180,6 +182,12 @@ def tear_sweep_file(where: Stores) -> None:
         path.write_text("name = ")
 
 
+def tear_importances(where: Stores) -> None:
+    """As a power cut leaves it."""
+    for path in home_of(where).rglob("importance.json"):
+        path.write_text("")
+
+
 def lose_report(where: Stores) -> None:
     """Delete the report."""
     for path in home_of(where).rglob("report.html"):
@@ -218,6 +226,7 @@ DAMAGES: dict[str, tuple[str, str, Callable[[Stores], Any]]] = {
     "no report": ("unconcluded", "report.html", lose_report),
     "the sweep file torn": ("unconcluded", "has another sweep.toml", tear_sweep_file),
 }
+DAMAGES["the importances torn"] = ("unconcluded", "damaged importance.json", tear_importances)
 #: Those that make no sense after others.
 APART = {"no parent", "a trial too many", "a run deleted", "a run never ended", "a parent left running"}
 
@@ -274,6 +283,37 @@ def test_a_lost_tracking_store_is_made_again(sound: Path, tmp_path: Path) -> Non
     assert "no parent run" in found.line
     assert sweeping.networks(PLAN, where) == sweeping.networks(PLAN, sweeping.stores(sound))
     sweeping.assert_whole(PLAN, where)
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_runs_of_another_study_are_told_and_not_touched(sound: Path, tmp_path: Path, repair: bool) -> None:
+    """The study store was lost, and a new sweep of that name begun."""
+    where = sweeping.copied(sound, tmp_path / "stores")
+    before = Tracking(where.tracking_uri).delivered_trials("s")
+    another = Stores(where.tracking_uri, str(tmp_path / "another.journal"), tmp_path / "spool")
+    with pytest.raises(StoreError, match="another study store"):
+        sweeping.run(PLAN, another)
+    (found,) = doctor.examine(another, repair=repair)
+    assert "of another study store" in found.line
+    assert not found.mended
+    assert Tracking(where.tracking_uri).delivered_trials("s") == before
+    sweeping.assert_whole(PLAN, where)
+
+
+@pytest.mark.slow
+def test_a_pool_that_breaks_is_told_in_a_line(where: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processes are killed, for want of memory perhaps; the other sweeps are mended all the same."""
+    delete_run(where, run_of(where, 1))
+    monkeypatch.setattr("nnexp.conclusion.Conclusion.again", broken_pool)
+    found = doctor.examine(where, repair=True)
+    assert [finding.line for finding in found if not finding.mended] == [
+        "s: the training pool broke (killed); try again, with fewer --jobs"
+    ]
+
+
+def broken_pool(*_: Any) -> None:
+    """What a pool's future raises."""
+    raise BrokenExecutor("killed")
 
 
 def test_a_sweep_at_work_is_left_alone(where: Stores) -> None:

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from nnexp.errors import NnexpError, NotFoundError, StoreError, UsageError
-from nnexp.study import SweepStudy, open_storage, redacted
+from nnexp.study import SweepStudy, open_storage
+from nnexp.study.storage import redacted
 from tests.postgresql import PASSWORD, Server
 from tests.studies import make, work
 

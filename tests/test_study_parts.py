@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nnexp.space import Choice, FloatRange, IntRange
 from nnexp.study import SweepStudy, TrialRecord, open_storage, samplers, workers
-from nnexp.study.records import best, pareto_front, ranked
+from nnexp.study.records import best
 from nnexp.study.workers import Observer, WorkerRecord
 from tests.studies import SPACE, in_child, make
 
@@ -165,28 +165,13 @@ TRIALS = st.lists(st.tuples(VALUES, VALUES, st.sampled_from([0.0, 0.5])), max_si
 )
 
 
-@given(TRIALS, st.sampled_from(["minimize", "maximize"]), st.sampled_from(["minimize", "maximize"]))
-def test_front(trials: list[TrialRecord], first: str, second: str) -> None:
-    """The front is exactly the trials that none beats, by the definition; each left out is beaten by one in it."""
-    signs = [1 if direction == "minimize" else -1 for direction in (first, second)]
-
-    def beats(one: TrialRecord, other: TrialRecord) -> bool:
-        assert one.values is not None
-        assert other.values is not None
-        pairs = [(s * a, s * b) for s, a, b in zip(signs, one.values, other.values, strict=True)]
-        return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
-
-    known = [t for t in trials if t.values and any(map(math.isfinite, t.values))]
-    expected = [t.number for t in known if not any(beats(other, t) for other in known)]
-    assert [t.number for t in pareto_front(trials, (first, second))] == expected
-
-
 @given(TRIALS, st.sampled_from(["minimize", "maximize"]))
 def test_best_is_first(trials: list[TrialRecord], direction: str) -> None:
-    """The best is the ranking's first; a ranking holds every complete trial once."""
-    order = ranked([*trials, TrialRecord(99, 99, "PRUNED", {}, (9.0,))], direction)
-    assert sorted(t.number for t in order) == [t.number for t in trials]
-    assert best(trials, direction) == (order[0] if order else None)
+    """No other complete trial beats it, has its value and solves more, or has both and an earlier number."""
+    sign = 1 if direction == "maximize" else -1
+    found = best([*trials, TrialRecord(99, 99, "PRUNED", {}, (9.0,))], direction)
+    keys = {t.number: (sign * t.values[0], t.attrs["solved_rate"], -t.number) for t in trials if t.values}
+    assert (None if found is None else found.number) == max(keys, key=lambda number: keys[number], default=None)
 
 
 def test_importances(tmp_path: Path) -> None:

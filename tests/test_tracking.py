@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -212,18 +213,14 @@ def test_parent_shows_progress_and_results(tracking: Tracking, name: str, tmp_pa
     sweep = tracking.ensure_sweep(name, text="", note="")
     tracking.log_progress(sweep.run_id, 8, {"trials_done": 8, "best_recovery_rate": 0.25})
     tracking.log_progress(sweep.run_id, 16, {"trials_done": 16, "best_recovery_rate": 0.5})
-    assert tracking.progress(name) == {"trials_done": 16, "best_recovery_rate": 0.5}
     assert tracking.curve(sweep.run_id, "trials_done") == [(8, 8), (16, 16)]
     (tmp_path / "files" / "tables").mkdir(parents=True)
     (tmp_path / "files" / "report.html").write_text("<h1>answer</h1>")
     (tmp_path / "files" / "tables" / "settings.csv").write_text("a,b\n")
-    tracking.finish_sweep(sweep.run_id, tmp_path / "files", "the answer", {"best": "12"})
+    tracking.finish_sweep(sweep.run_id, tmp_path / "files", "the answer")
     run = tracking.client.get_run(sweep.run_id)
-    assert (run.info.status, run.data.tags["mlflow.note.content"], run.data.tags["best"]) == (
-        "FINISHED",
-        "the answer",
-        "12",
-    )
+    assert run.data.metrics == {"trials_done": 16, "best_recovery_rate": 0.5}
+    assert (run.info.status, run.data.tags["mlflow.note.content"]) == ("FINISHED", "the answer")
     assert tracking.text(sweep.run_id, "tables/settings.csv") == "a,b\n"
     tracking.set_sweep_status(sweep.run_id, "RUNNING")
     assert tracking.client.get_run(sweep.run_id).info.status == "RUNNING"
@@ -261,6 +258,39 @@ def test_deleted_sweep_frees_its_name(tracking: Tracking, name: str, spool: Spoo
     assert tracking.find_sweep(name) is None
     assert tracking.ensure_sweep(name, text="", note="") != sweep
     assert tracking.runs(name) == []
+
+
+def test_users_own_runs_stay_when_a_sweep_in_their_experiment_is_deleted(
+    tracking: Tracking, name: str, spool: Spool
+) -> None:
+    """A sweep may have the name of an experiment that is already there; deleting the sweep leaves that as it was."""
+    theirs = tracking.client.create_run(tracking.client.create_experiment(name)).info
+    sweep = tracking.ensure_sweep(name, text="", note="")
+    assert sweep.experiment_id == theirs.experiment_id
+    tracking.deliver(spooled(spool, 0, sweep=name), sweep, fresh=True)
+    assert tracking.delete_sweep(name) == 2
+    assert tracking.find_sweep(name) is None
+    assert name not in tracking.sweeps()
+    (left,) = tracking.client.search_runs([theirs.experiment_id])
+    assert left.info.run_id == theirs.run_id
+
+
+def test_runs_of_another_study_are_left_alone(tracking: Tracking, name: str) -> None:
+    """A lost study store, or two that share a tracking store: the second does not write into the first one's runs."""
+    first = tracking.ensure_sweep(name, text="trials = 1\n", note="", study="a")
+    assert tracking.ensure_sweep(name, text="trials = 1\n", note="", study="a") == first
+    with pytest.raises(StoreError, match=f"are of another study store.*--storage.*nnexp delete {re.escape(name)}"):
+        tracking.ensure_sweep(name, text="trials = 2\n", note="", study="b")
+    assert tracking.sweep_text(name) == "trials = 1\n"
+    assert tracking.study_of(first) == "a"
+
+
+def test_runs_from_before_studies_were_named_are_taken_on(tracking: Tracking, name: str) -> None:
+    """They get the name of the first study that asks."""
+    older = tracking.ensure_sweep(name, text="", note="")
+    assert tracking.study_of(older) is None
+    assert tracking.ensure_sweep(name, text="", note="", study="a") == older
+    assert tracking.study_of(older) == "a"
 
 
 def test_experiment_deleted_by_hand_is_explained(tracking: Tracking, name: str) -> None:

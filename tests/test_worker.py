@@ -12,12 +12,12 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
-from nnexp import conclusion, sweeps, worker
+from nnexp import conclusion, status, sweeps, worker
 from nnexp.conclusion import is_concluded
 from nnexp.errors import StoreError
 from nnexp.patience import Patience
 from nnexp.stores import Stores
-from nnexp.study import SweepStudy, open_storage
+from nnexp.study import Store, SweepStudy, SweepSummary, open_storage
 from nnexp.tracking import Tracking
 from nnexp.tracking_client import translated
 from tests import sweeping
@@ -76,6 +76,44 @@ def test_a_batch_job_tries_every_sweep_once_and_fails(
         worker.work(where, drain=True, pool="inline")
     aside = [line for line in caplog.messages if "is set aside" in line]
     assert [line.split("'")[1] for line in aside] == ["first", "second"]
+
+
+def test_a_sweep_of_a_newer_version_does_not_keep_a_worker_from_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named in a warning, and so is it by `nnexp status`."""
+    where = sweeping.stores(tmp_path)
+    for name in ("newer", "s"):
+        sweeps.submit(sweeping.plan(name=name), stores=where)
+    with open_storage(where.storage) as storage:
+        newer = storage.storage.get_study_id_from_name("newer")
+        storage.storage.set_study_user_attr(newer, "nnexp:sweep", {"schema": 99, "text": "?"})
+    with caplog.at_level(logging.WARNING, "nnexp"):
+        worker.work(where, drain=True, pool="inline", offline=True)
+        assert [(state.name, state.state) for state in status.status(where).sweeps] == [("s", "done")]
+    assert "sweep 'newer' was made by a newer nnexp" in caplog.text
+
+
+def test_a_service_outlives_its_study_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that fails for a while is asked again; a batch job ends with its error."""
+    where = sweeping.stores(tmp_path)
+    sweeps.submit(sweeping.plan(), stores=where)
+    names, asked = SweepStudy.names, []
+
+    def failing(storage: Store) -> list[SweepSummary]:
+        asked.append(storage)
+        if len(asked) % 2:
+            raise StoreError("the study store is away")
+        return names(storage)
+
+    monkeypatch.setattr(SweepStudy, "names", staticmethod(failing))
+    monkeypatch.setattr(worker, "SET_ASIDE", 0.01)
+    with pytest.raises(StoreError, match="is away"):
+        worker.work(where, drain=True, pool="inline", offline=True)
+    asked.clear()
+    worker.work(where, max_minutes=0.2, pool="inline", offline=True)
+    with open_storage(where.storage) as storage:
+        assert SweepStudy.open(storage, "s").is_done()
 
 
 @pytest.mark.parametrize(

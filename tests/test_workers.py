@@ -135,7 +135,7 @@ def test_workers_and_servers_are_killed_in_mid_sweep(site: Site) -> None:
 
     Fresh workers come for those that went, and train again what these had not delivered.
     """
-    sweep = plan(sampler="random", trials=60, lease=4.0)
+    sweep = plan(sampler="random", trials=160, lease=4.0)
     sweeps.submit(sweep, stores=site.stores)
 
     def past(count: int) -> int:

@@ -140,13 +140,8 @@ def feasible(values: Sequence[float | None], directions: Sequence[str]) -> list[
     ]
 
 
-def ranked(trials: Iterable[TrialRecord], direction: str) -> list[TrialRecord]:
-    """COMPLETE trials of one objective from best to worst; ties by higher ``solved_rate``, then by lower number."""
-    return sorted(filter(_is_complete, trials), key=_order(direction))
-
-
 def best(trials: Iterable[TrialRecord], direction: str) -> TrialRecord | None:
-    """The first of `ranked`."""
+    """The COMPLETE trial of the best first objective; ties by higher ``solved_rate``, then by lower number."""
     return min(filter(_is_complete, trials), key=_order(direction), default=None)
 
 
@@ -157,29 +152,6 @@ def _is_complete(trial: TrialRecord) -> bool:
 def _order(direction: str) -> Callable[[TrialRecord], tuple[float, float, int]]:
     sign = -1.0 if direction == "maximize" else 1.0
     return lambda trial: (sign * (trial.values or (0.0,))[0], -_solved(trial), trial.number)
-
-
-def pareto_front(trials: Iterable[TrialRecord], directions: Sequence[str]) -> list[TrialRecord]:
-    """The COMPLETE trials that no other beats in every objective, by number; of equal ones all.
-
-    A trial whose every objective is undefined is never among them.
-    """
-    signs = [-1.0 if direction == "maximize" else 1.0 for direction in directions]
-    points = [
-        (tuple(sign * value for sign, value in zip(signs, trial.values, strict=True)), trial)
-        for trial in trials
-        if trial.state == "COMPLETE" and trial.values is not None and any(map(math.isfinite, trial.values))
-    ]
-    points.sort(key=lambda point: point[0])
-    front: list[tuple[tuple[float, ...], TrialRecord]] = []
-    for costs, trial in points:  # whatever beats a point comes before it in this order
-        if not any(_beats(other, costs) for other, _ in front):
-            front.append((costs, trial))
-    return sorted((trial for _, trial in front), key=lambda t: t.number)
-
-
-def _beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
 
 def _solved(trial: TrialRecord) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from nnexp import config
 from nnexp.config import Sweep
 from nnexp.errors import NotFoundError, StoreError, UsageError, nearest
 from nnexp.study import importance, workers
-from nnexp.study.records import Counts, TrialRecord, best, pareto_front, ranked
+from nnexp.study.records import Counts, TrialRecord, best
 from nnexp.study.storage import Store
 from nnexp.study.view import View
 from nnexp.study.worker import Worker
 from nnexp.study.workers import WorkerRecord
 
 T = TypeVar("T")
+log = logging.getLogger("nnexp")
 
 #: The version of what is stored in a study's and its trials' attributes.
 SCHEMA_VERSION = 1
@@ -31,6 +33,7 @@ SCHEMA_VERSION = 1
 _FILE = "nnexp:sweep"
 _STOP = "nnexp:stop"
 _SET = "nnexp:set:"
+_IDENTITY = "identity"
 
 
 @dataclass(frozen=True)
@@ -92,18 +95,20 @@ class SweepStudy:
 
     @staticmethod
     def names(store: Store) -> list[SweepSummary]:
-        """The sweeps in a store, oldest first."""
-        studies = store.call(store.storage.get_all_studies)
-        return [
-            SweepSummary(
-                study.study_name,
-                _parse(store, study.study_name, study.user_attrs[_FILE]),
-                bool(study.user_attrs.get(_STOP, False)),
-                list(workers.records(study.user_attrs).values()),
-            )
-            for study in studies
-            if _FILE in study.user_attrs
-        ]
+        """The sweeps in a store, oldest first; one that this version cannot read is left out, with a warning."""
+        found = []
+        for study in store.call(store.storage.get_all_studies):
+            if _FILE not in study.user_attrs:
+                continue
+            try:
+                sweep = _parse(store, study.study_name, study.user_attrs[_FILE])
+            except StoreError as error:
+                log.warning("nnexp: %s", error)
+                continue
+            stopped = bool(study.user_attrs.get(_STOP, False))
+            present = list(workers.records(study.user_attrs).values())
+            found.append(SweepSummary(study.study_name, sweep, stopped, present))
+        return found
 
     # Reading
 
@@ -125,14 +130,6 @@ class SweepStudy:
     def best(self) -> TrialRecord | None:
         """The best COMPLETE trial by the first objective; None if there is none."""
         return best(self.trials(), self.sweep.directions[0])
-
-    def ranking(self) -> list[TrialRecord]:
-        """The COMPLETE trials, best first; ties by higher ``solved_rate``, then by lower number."""
-        return ranked(self.trials(), self.sweep.directions[0])
-
-    def front(self) -> list[TrialRecord]:
-        """The trials that no other beats in every objective, by number."""
-        return pareto_front(self.trials(), self.sweep.directions)
 
     def importances(self, metrics: Sequence[str] = ("recovery_rate", "solved_rate")) -> dict[str, dict[str, float]]:
         """Which searched settings matter for each metric; see `importance.importances`."""
@@ -196,6 +193,15 @@ class SweepStudy:
             return True
 
         return self.exclusively(work)
+
+    def identity(self) -> str:
+        """What tells this study from any other of its name, in whatever store."""
+        return str(self.set_once(_IDENTITY, uuid.uuid4().hex))
+
+    def known_identity(self) -> str | None:
+        """The same, if anybody has asked for it yet."""
+        known: str | None = self.get(_IDENTITY)
+        return known
 
     def request_stop(self) -> None:
         """Ask all workers to hand back and leave."""
