@@ -5,7 +5,7 @@ which claims trials, finishes them, and takes back what dead workers left.
 """
 
 from nnexp.study.records import Claim, Counts, FinishedState, Reclaimed, TrialRecord
-from nnexp.study.storage import Store, open_storage, redacted
+from nnexp.study.storage import Store, open_storage
 from nnexp.study.sweep_study import SweepStudy, SweepSummary
 from nnexp.study.worker import Worker
 from nnexp.study.workers import WorkerRecord
@@ -22,5 +22,4 @@ __all__ = [
     "Worker",
     "WorkerRecord",
     "open_storage",
-    "redacted",
 ]
