@@ -89,6 +89,7 @@ def test_addresses_of_no_store() -> None:
         message = refusal(url, UsageError)
         assert "expected a file, sqlite:///FILE or postgresql://" in message
         assert "geheim" not in message
+    assert "geheim" not in refusal("postgresql://me:geheim/d", UsageError)  # a password whose host was forgotten
 
 
 def test_unreachable_server() -> None:

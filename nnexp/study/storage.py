@@ -153,8 +153,8 @@ def _open_database(text: str, create: bool) -> Store:
     address = redact(text)
     try:
         url = make_url(text)
-    except (SQLAlchemyError, ValueError):
-        raise UsageError(f"storage = {address!r}: {_EXPECTED}") from None
+    except (SQLAlchemyError, ValueError):  # not shown, since it may hold a password anywhere
+        raise UsageError(f"storage = '{text.partition(':')[0]}://…': {_EXPECTED}") from None
     backend = url.get_backend_name()
     if backend == "sqlite":
         return _open(url, address, *_sqlite(url, create))
