@@ -207,6 +207,45 @@ def test_any_option_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert "--seeds" in err
 
 
+def long_options() -> list[tuple[Command, click.Option, str]]:
+    """Every command with each of its options, and the option's long name without dashes."""
+    return [
+        (command, param, next(name[2:] for name in param.opts if name.startswith("--")))
+        for command in every_command()
+        for param in command.params
+        if isinstance(param, click.Option)
+    ]
+
+
+@pytest.mark.parametrize(("command", "option", "name"), long_options(), ids=lambda value: getattr(value, "name", value))
+def test_every_option_has_its_variable(
+    monkeypatch: pytest.MonkeyPatch, command: Command, option: click.Option, name: str
+) -> None:
+    """By the name that a user writes, not by that of a Python parameter, which is nobody else's affair."""
+    above = click.Context(cli.nnexp, info_name="nnexp", **cli.nnexp.context_settings)
+    context = click.Context(command, parent=above, info_name=command.name)
+    start = f"NNEXP_{command.name}_".upper()
+    variable = start + name.replace("-", "_").upper()
+    monkeypatch.setenv(start + str(option.name).upper(), "parameter")
+    monkeypatch.setenv(variable, "given")
+    assert option.resolve_envvar_value(context) == "given"
+    monkeypatch.delenv(variable)
+    assert option.resolve_envvar_value(context) is None
+
+
+def test_options_with_other_parameter_names_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flags, and options that may be given several times."""
+    monkeypatch.setenv("NNEXP_REFERENCE_JSON", "1")
+    assert "literal_tanh" in json.loads(called("reference")[1])
+    assert called("new", "my.toml")[0] == 0
+    monkeypatch.setenv("NNEXP_SWEEP_SET", "trials=3 seeds=7")
+    monkeypatch.setenv("NNEXP_SWEEP_JSON", "1")
+    assert json.loads(called("sweep", "my.toml", "--dry-run")[1])["trials"] == 3
+    monkeypatch.setenv("NNEXP_STORAGE", "everywhere.journal")
+    monkeypatch.setenv("NNEXP_STATUS_STORAGE", "here.journal")
+    assert "here.journal" in called("status")[2]
+
+
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     """`nnexp reference | head` ends without a word on stderr."""
     reading, writing = os.pipe()
