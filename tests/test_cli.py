@@ -136,6 +136,7 @@ def test_version() -> None:
         (["train", "--init", "normall"], ["--init", "normall", "glorot_uniform"]),
         (["train", "--learning-rate", "nan"], ["learning_rate", "nan", "finite"]),
         (["sweep", "none.toml"], ["none.toml", "no such file", "nnexp new"]),
+        (["doctor", "--repair", "--deliver"], ["--repair", "--deliver", "one after the other"]),
     ],
 )
 def test_wrong_usage_is_one_line_and_two(args: Sequence[str], words: Sequence[str]) -> None:
@@ -382,6 +383,42 @@ def test_a_network_that_does_nothing_is_explained(capsys: pytest.CaptureFixture[
     shown = capsys.readouterr().out
     assert "output = constant 0" in shown
     assert "2 of 4" in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"\xff\xfe,1\n", "can't decode byte"), (b"1" * 200_000 + b",1\n", "field larger than field limit")],
+)
+@pytest.mark.parametrize("table", ["inputs.csv", "-"])
+def test_an_unreadable_csv_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, words: str, table: str
+) -> None:
+    """From a file or from stdin."""
+    (tmp_path / "inputs.csv").write_bytes(content)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+    status, out, err = called("predict", "--model", str(weights(tmp_path / "reference.json")), "--csv", table)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"nnexp: error: --csv {'stdin' if table == '-' else table}: cannot be read (")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_delivering_nothing_claims_nothing() -> None:
+    """An empty spool is said to be empty: the stores were not looked at."""
+    for args, words in (((), "empty: nothing waits"), (("typo",), "nothing of 'typo' waits")):
+        status, out, err = called("doctor", *args, "--deliver")
+        assert (status, out) == (0, "")
+        assert "nnexp-spool" in err
+        assert words in err
+        assert "sound" not in err
+    assert called("doctor", "--deliver", "--json")[1] == "[]\n"
+
+
+def test_stopping_is_told_as_it_is() -> None:
+    """Only a signal hands work back; a stop and a deadline let it finish."""
+    for name in ("stop", "worker"):
+        assert "hand back" not in called(name, "--help")[1].lower()
+    assert "claim nothing more" in " ".join(called("worker", "--help")[1].lower().split())
 
 
 def test_completion_is_printed_for_each_shell() -> None:
