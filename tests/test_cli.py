@@ -405,7 +405,7 @@ def test_an_unreadable_csv_is_one_line(
 
 def test_delivering_nothing_claims_nothing() -> None:
     """An empty spool is said to be empty: the stores were not looked at."""
-    for args, words in (((), "empty: nothing waits"), (("typo",), "nothing of 'typo' waits")):
+    for args, words in (((), "is empty: nothing waits"), (("typo",), "holds nothing of 'typo': nothing waits")):
         status, out, err = called("doctor", *args, "--deliver")
         assert (status, out) == (0, "")
         assert "nnexp-spool" in err

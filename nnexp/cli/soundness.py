@@ -36,8 +36,8 @@ def doctor(name: str | None, repair: bool, deliver: bool, stores: Stores, as_jso
         click.echo(finding.line)
     open_ones = [finding for finding in found if not finding.mended]
     if not found and deliver:
-        what = f"nothing of {name!r} waits" if name else "empty: nothing waits"
-        click.echo(f"spool {stores.spool}: {what}", err=True)
+        what = f"holds nothing of {name!r}" if name else "is empty"
+        click.echo(f"spool {stores.spool} {what}: nothing waits", err=True)
     elif not found:
         click.echo("sound: nothing is lost, doubled or left behind", err=True)
     elif open_ones and not repair:
