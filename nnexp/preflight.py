@@ -6,11 +6,17 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
-from urllib.parse import urlsplit
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from nnexp.errors import NnexpError, NotFoundError, StoreError
 from nnexp.redaction import redact
 from nnexp.stores import Stores
+
+#: Words of an address's query that may lead to another server or database than the rest of it says.
+_ELSEWHERE = {"service", "host", "hostaddr", "port", "dbname", "database", "unix_socket", "odbc_connect"}
+_PORTS = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def check(stores: Stores, sweep: str | None = None) -> None:
@@ -45,7 +51,7 @@ def _environment() -> list[str]:
 
 
 def _distinct(tracking_uri: str, storage: str) -> list[str]:
-    if database(tracking_uri) is not None and database(tracking_uri) == database(storage):
+    if same_database(tracking_uri, storage):
         return [
             f"--tracking-uri and --storage are the same database, {redact(storage)}: MLflow and Optuna cannot share "
             "one (both keep a table alembic_version); name another database for one of them"
@@ -53,20 +59,31 @@ def _distinct(tracking_uri: str, storage: str) -> list[str]:
     return []
 
 
+def same_database(tracking_uri: str, storage: str) -> bool:
+    """Whether both addresses surely lead to one database."""
+    found = database(tracking_uri)
+    return tracking_uri == storage or (found is not None and found == database(storage))
+
+
 def database(address: str) -> tuple[str, str] | None:
-    """What identifies the database at an address: (host and port, name), or ("", path); None for an MLflow server."""
-    scheme, mark, rest = address.partition("://")
-    if not mark:
+    """What identifies the database at an address: (host and port, name), or ("", path).
+
+    None where the address alone does not tell: an MLflow server, no name of a database (the driver has its own default,
+    such as the user's name), a query that may name another place, or no address at all.
+    """
+    if "://" not in address:
         return "", str(Path(address).resolve())
-    scheme = scheme.partition("+")[0]
-    if scheme in ("http", "https"):
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):  # the latter for a port that is no number; whoever opens it says so
         return None
-    if scheme in ("sqlite", "journal"):
-        return "", str(Path(rest.partition("?")[0].removeprefix("/")).resolve())
-    parts = urlsplit(f"//{rest}")
-    port = parts.port or {"postgresql": 5432, "mysql": 3306, "mssql": 1433}.get(scheme)
-    host = "127.0.0.1" if parts.hostname in (None, "localhost") else parts.hostname
-    return f"{host}:{port}", parts.path.strip("/")
+    backend = url.get_backend_name()
+    if not url.database or backend in ("http", "https") or not _ELSEWHERE.isdisjoint(url.query):
+        return None
+    if backend == "sqlite":
+        return None if url.database == ":memory:" else ("", str(Path(url.database).resolve()))
+    host = "127.0.0.1" if url.host in (None, "localhost") else url.host
+    return f"{host}:{url.port or _PORTS.get(backend)}", url.database.strip("/")
 
 
 def _spool(directory: Path) -> list[str]:

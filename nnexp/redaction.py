@@ -18,15 +18,25 @@ SECRET_VARIABLES = (
     "AZURE_STORAGE_ACCESS_KEY",
 )
 
-# scheme://user:password@host. A password may hold an unquoted @, so it reaches to the last @ before the path ends.
-_IN_URL = re.compile(r"(?P<start>\b[a-zA-Z][\w+.-]*://[^\s:/@'\"]*:)(?P<secret>[^\s/'\"]+)@")
-_IN_QUERY = re.compile(r"(?P<start>[?&;\s](?:password|passwd|token|secret|sslpassword)=)(?P<secret>[^\s&;'\"]+)", re.I)
+# scheme://user:password@host as SQLAlchemy reads it: the user ends at the first : or /, the password at the first @,
+# and both may hold anything else. An unquoted @ in a password is meant too: it reaches to the word's last @.
+_IN_DATABASE = re.compile(r"(?P<start>(?<!http)(?<!https)://[^:/]*:)[^@]*@(?:(?:(?!://)\S)*@)?", re.I)
+# A server's address with a port and an @ further on (http://h:5000/x@y) has the same form: digits that end where a port
+# can end are a port.
+_PORT = r"\d{1,5}(?:[/?#]|[^\w@%]*(?:\s|$))"
+_IN_SERVER = re.compile(rf"(?P<start>(?:http|https)://[^:/]*:)(?!{_PORT})[^@]*@(?:[^\s/?#]*@)?", re.I)
+_IN_QUERY = re.compile(
+    r"(?P<start>(?:[?&][\w.-]*(?:pass|token|secret)\w*|(?:^|[;\s])(?:password|passwd|token|secret|sslpassword))=)[^\s&]+",
+    re.I,
+)
 
 
 def redact(text: object) -> str:
     """``text`` with every URL's password, and the value of every secret variable of the environment, as ``***``."""
-    shown = _IN_URL.sub(rf"\g<start>{MASK}@", str(text))
-    shown = _IN_QUERY.sub(rf"\g<start>{MASK}", shown)
+    before, at, after = str(text).rpartition("@")  # no password ends later: a megabyte without one is quickly read
+    shown = _IN_DATABASE.sub(rf"\g<start>{MASK}@", before + at)
+    shown = _IN_SERVER.sub(rf"\g<start>{MASK}@", shown)
+    shown = _IN_QUERY.sub(rf"\g<start>{MASK}", shown + after)
     for variable in SECRET_VARIABLES:
         value = os.environ.get(variable, "")
         if len(value) >= 4:  # a shorter one would blank ordinary words, and guards nothing

@@ -24,8 +24,8 @@ for _name, _value in DEFAULTS.items():
 
 from mlflow import MlflowClient  # noqa: E402  the settings above come first
 from mlflow.exceptions import MlflowException  # noqa: E402
-from sqlalchemy import create_engine, make_url, text  # noqa: E402
-from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
+from sqlalchemy import URL, create_engine, make_url, text  # noqa: E402
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError  # noqa: E402
 
 from nnexp.errors import NotFoundError, StoreError, UnreachableError, UsageError  # noqa: E402
 from nnexp.redaction import redact  # noqa: E402
@@ -68,7 +68,7 @@ def _sole_opener(uri: str) -> Iterator[None]:
 
     Connecting first also tells at once of a database that is away, where MLflow would try again for half an hour.
     """
-    url = make_url(uri)
+    url = _parsed(uri)
     if url.get_backend_name() == "sqlite":
         folder = Path(url.database or ".").resolve().parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,6 +90,17 @@ def _sole_opener(uri: str) -> Iterator[None]:
         engine.dispose()
 
 
+def _parsed(uri: str) -> URL:
+    """A database's address in parts; what cannot be read is not shown either, since it may hold a password anywhere."""
+    try:
+        return make_url(uri)
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
+        raise UsageError(
+            f"tracking URI {uri.partition(':')[0]}://…: expected SCHEME://USER:PASSWORD@HOST:PORT/DATABASE, the port a "
+            "number, and @ / ? # : in a password as %40 %2F %3F %23 %3A"
+        ) from None
+
+
 def artifact_root(uri: str) -> str | None:
     """Where a new experiment's artifacts go when MLflow's own choice, ``mlruns`` in the working directory, is amiss.
 
@@ -97,7 +108,7 @@ def artifact_root(uri: str) -> str | None:
     """
     if not uri.startswith("sqlite"):
         return None
-    database = make_url(uri).database
+    database = _parsed(uri).database
     if not database or database == ":memory:" or Path(database).resolve().parent == Path.cwd():
         return None
     return (Path(database).resolve().parent / "mlruns").as_uri()
@@ -140,6 +151,8 @@ def translated(uri: str) -> Iterator[None]:
         raise UnreachableError(f"{where}: {_reason(error)}; check that the database is up") from error
     except OSError as error:  # requests' own are OSErrors too: artifacts are sent by it
         raise UnreachableError(f"{where}: {_line(error)}; check the tracking store and its artifact store") from error
+    except ImportError as error:  # a database's driver, or an artifact store's library
+        raise StoreError(f"{where}: {_line(error)}; {_installing(uri, error.name)}") from error
 
 
 def _line(error: BaseException) -> str:
@@ -190,6 +203,13 @@ def _advice(reason: str) -> str:
     if reason == _BROKEN:
         return "its log says why"
     return "check that the tracking store is up"
+
+
+def _installing(uri: str, module: str | None) -> str:
+    # Without a name it is psycopg itself, which is there and lacks its own library.
+    if uri.startswith("postgresql") and module in ("psycopg", None):
+        return "pip install 'nnexp[postgresql]'"
+    return f"install what holds the Python module {module}" if module else "install what is missing"
 
 
 def _denied(line: str) -> str:

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnexp import artifacts
 from nnexp.errors import NotFoundError
-from nnexp.network import Parameters
 from nnexp.stores import Stores
 from nnexp.tracking import Tracking
 from nnexp.tracking_client import translated
+from nnexp.weights import StoredNetwork
 
 # isort: split
 from mlflow.artifacts import download_artifacts
 
 NETWORK_FILE = "network.json"
-
-
-@dataclass(frozen=True, eq=False)
-class StoredNetwork:
-    """One network (R = 1) with what it takes to use it."""
-
-    parameters: Parameters
-    activation: str
-    encoding: str
 
 
 def load_network(source: str, stores: Stores) -> StoredNetwork:

@@ -31,6 +31,15 @@ class WeightsFile:
     task: str | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class StoredNetwork:
+    """One network (R = 1), from a file or a store, with what it takes to use it."""
+
+    parameters: Parameters
+    activation: str
+    encoding: str
+
+
 def read_weights(path: str | Path) -> WeightsFile:
     """The networks of a JSON file with the keys W1, b1, W2 and b2, for one network or (an axis more) for R of them.
 

@@ -136,6 +136,7 @@ def test_version() -> None:
         (["train", "--init", "normall"], ["--init", "normall", "glorot_uniform"]),
         (["train", "--learning-rate", "nan"], ["learning_rate", "nan", "finite"]),
         (["sweep", "none.toml"], ["none.toml", "no such file", "nnexp new"]),
+        (["doctor", "--repair", "--deliver"], ["--repair", "--deliver", "one after the other"]),
     ],
 )
 def test_wrong_usage_is_one_line_and_two(args: Sequence[str], words: Sequence[str]) -> None:
@@ -205,6 +206,45 @@ def test_any_option_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     status, _, err = called("train")
     assert status == 2
     assert "--seeds" in err
+
+
+def long_options() -> list[tuple[Command, click.Option, str]]:
+    """Every command with each of its options, and the option's long name without dashes."""
+    return [
+        (command, param, next(name[2:] for name in param.opts if name.startswith("--")))
+        for command in every_command()
+        for param in command.params
+        if isinstance(param, click.Option)
+    ]
+
+
+@pytest.mark.parametrize(("command", "option", "name"), long_options(), ids=lambda value: getattr(value, "name", value))
+def test_every_option_has_its_variable(
+    monkeypatch: pytest.MonkeyPatch, command: Command, option: click.Option, name: str
+) -> None:
+    """By the name that a user writes, not by that of a Python parameter, which is nobody else's affair."""
+    above = click.Context(cli.nnexp, info_name="nnexp", **cli.nnexp.context_settings)
+    context = click.Context(command, parent=above, info_name=command.name)
+    start = f"NNEXP_{command.name}_".upper()
+    variable = start + name.replace("-", "_").upper()
+    monkeypatch.setenv(start + str(option.name).upper(), "parameter")
+    monkeypatch.setenv(variable, "given")
+    assert option.resolve_envvar_value(context) == "given"
+    monkeypatch.delenv(variable)
+    assert option.resolve_envvar_value(context) is None
+
+
+def test_options_with_other_parameter_names_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flags, and options that may be given several times."""
+    monkeypatch.setenv("NNEXP_REFERENCE_JSON", "1")
+    assert "literal_tanh" in json.loads(called("reference")[1])
+    assert called("new", "my.toml")[0] == 0
+    monkeypatch.setenv("NNEXP_SWEEP_SET", "trials=3 seeds=7")
+    monkeypatch.setenv("NNEXP_SWEEP_JSON", "1")
+    assert json.loads(called("sweep", "my.toml", "--dry-run")[1])["trials"] == 3
+    monkeypatch.setenv("NNEXP_STORAGE", "everywhere.journal")
+    monkeypatch.setenv("NNEXP_STATUS_STORAGE", "here.journal")
+    assert "here.journal" in called("status")[2]
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
@@ -343,6 +383,42 @@ def test_a_network_that_does_nothing_is_explained(capsys: pytest.CaptureFixture[
     shown = capsys.readouterr().out
     assert "output = constant 0" in shown
     assert "2 of 4" in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"\xff\xfe,1\n", "can't decode byte"), (b"1" * 200_000 + b",1\n", "field larger than field limit")],
+)
+@pytest.mark.parametrize("table", ["inputs.csv", "-"])
+def test_an_unreadable_csv_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, words: str, table: str
+) -> None:
+    """From a file or from stdin."""
+    (tmp_path / "inputs.csv").write_bytes(content)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+    status, out, err = called("predict", "--model", str(weights(tmp_path / "reference.json")), "--csv", table)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"nnexp: error: --csv {'stdin' if table == '-' else table}: cannot be read (")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_delivering_nothing_claims_nothing() -> None:
+    """An empty spool is said to be empty: the stores were not looked at."""
+    for args, words in (((), "is empty: nothing waits"), (("typo",), "holds nothing of 'typo': nothing waits")):
+        status, out, err = called("doctor", *args, "--deliver")
+        assert (status, out) == (0, "")
+        assert "nnexp-spool" in err
+        assert words in err
+        assert "sound" not in err
+    assert called("doctor", "--deliver", "--json")[1] == "[]\n"
+
+
+def test_stopping_is_told_as_it_is() -> None:
+    """Only a signal hands work back; a stop and a deadline let it finish."""
+    for name in ("stop", "worker"):
+        assert "hand back" not in called(name, "--help")[1].lower()
+    assert "claim nothing more" in " ".join(called("worker", "--help")[1].lower().split())
 
 
 def test_completion_is_printed_for_each_shell() -> None:

@@ -24,7 +24,7 @@ OWNERS = {
     "rich": ("cli",),
     "optuna": ("study",),
     "mlflow": ("tracking", "champion"),
-    "sqlalchemy": ("study", "tracking"),
+    "sqlalchemy": ("study", "tracking", "preflight"),
     "pyarrow": ("artifacts", "tracking", "population", "portrait", "results"),
     "pydantic": ("settings", "config"),
     "distributed": ("execution",),

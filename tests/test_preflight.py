@@ -55,6 +55,9 @@ def test_run_id_in_the_environment(stores: Stores, monkeypatch: pytest.MonkeyPat
         ("sqlite:///same.db", "sqlite:///same.db"),
         ("sqlite:///same.db", "sqlite:///./same.db"),
         ("postgresql://a:secret@localhost/x", "postgresql+psycopg://b:other@127.0.0.1:5432/x"),
+        ("postgresql://a:s/ec'r#e?t@h/x", "postgresql://b:ot/her@h/x?sslmode=require"),
+        ("postgresql:///x?host=/run/a", "postgresql:///x?host=/run/a"),
+        ("postgresql:///?service=mlflow", "postgresql:///?service=mlflow"),
     ],
 )
 def test_one_database_for_both(tmp_path: Path, tracking: str, storage: str) -> None:
@@ -70,6 +73,26 @@ def test_databases_of_one_server_may_differ() -> None:
     assert preflight.database("postgresql://h/a") != preflight.database("postgresql://h/b")
     assert preflight.database("postgresql://h:5433/a") != preflight.database("postgresql://h/a")
     assert preflight.database("http://127.0.0.1:5000") is None
+
+
+@pytest.mark.parametrize(
+    ("tracking", "storage"),
+    [
+        ("postgresql:///?service=mlflow", "postgresql:///?service=optuna"),
+        ("postgresql://mlflow@db", "postgresql://optuna@db"),  # libpq's default is the user's name
+        ("postgresql://db/mlflow?host=/a", "postgresql://db/mlflow?host=/b"),
+        ("postgresql://db/x?dbname=mlflow", "postgresql://db/x?dbname=optuna"),
+        ("postgresql://db/x?port=5433", "postgresql://db/x"),
+        ("mysql://db/x?unix_socket=/a", "mysql://db/x?unix_socket=/b"),
+        ("sqlite://", "sqlite:///:memory:"),
+        ("postgresql://u:S3cret/word@h:no/x", "postgresql://u:S3cret/word@h:port/x"),
+        ("no address://", "nor address://"),
+    ],
+)
+def test_where_the_address_does_not_tell_there_is_no_verdict(tracking: str, storage: str) -> None:
+    """What the query or a default decides may be another database."""
+    assert preflight.database(tracking) is None or preflight.database(storage) is None
+    assert preflight.same_database(tracking, storage) is False
 
 
 def test_server_that_is_away(stores: Stores) -> None:

@@ -346,6 +346,32 @@ def test_address_of_no_store_is_a_usage_error(uri: str) -> None:
         Tracking(uri)
 
 
+@pytest.mark.parametrize("uri", ["postgresql://me:hush-hush/x", "mysql://me:x@h:hush-hush/y"])
+def test_port_that_is_no_number_is_a_usage_error(uri: str) -> None:
+    """What stands there may be a password whose host was forgotten: it is not shown."""
+    with pytest.raises(UsageError, match=r"SCHEME://USER:PASSWORD@HOST:PORT/DATABASE") as caught:
+        Tracking(uri)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "missing", "mend"),
+    [
+        ("postgresql://u:hush-hush@127.0.0.1:1/db", "psycopg", "pip install 'nnexp[postgresql]'"),
+        ("postgresql+pg8000://u:hush-hush@127.0.0.1:1/db", "pg8000", "install what holds the Python module pg8000"),
+        ("mysql://u:hush-hush@127.0.0.1/db", "MySQLdb", "install what holds the Python module MySQLdb"),
+    ],
+)
+def test_driver_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, uri: str, missing: str, mend: str) -> None:
+    """One line with its mend."""
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(StoreError) as caught:
+        Tracking(uri)
+    assert mend in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
 def test_database_that_cannot_be_opened(tmp_path: Path) -> None:
     """A file that is no database is a StoreError of one line."""
     (tmp_path / "mlflow.db").write_text("no database " * 100)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,9 @@ import numpy as np
 
 from nnexp.cli import console
 from nnexp.errors import UsageError
-from nnexp.network import Parameters
 from nnexp.network import predict as probabilities
 from nnexp.stores import Stores
-from nnexp.weights import read_weights
-
-
-@dataclass(frozen=True, eq=False)
-class Network:
-    """One network (R = 1) and how to read it."""
-
-    parameters: Parameters
-    activation: str
-    encoding: str
+from nnexp.weights import StoredNetwork, read_weights
 
 
 def inputs(points: Sequence[str], table: Path | None) -> list[list[float]]:
@@ -46,13 +35,15 @@ def inputs(points: Sequence[str], table: Path | None) -> list[list[float]]:
 
 
 def _csv(path: Path) -> list[list[float]]:
-    if str(path) == "-":
-        return _csv_rows("stdin", sys.stdin)
+    dash = str(path) == "-"
+    name = "stdin" if dash else str(path)
     try:
+        if dash:
+            return _csv_rows(name, sys.stdin)
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return _csv_rows(str(path), file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--csv {path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+            return _csv_rows(name, file)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"--csv {name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def _csv_rows(name: str, lines: Iterable[str]) -> list[list[float]]:
@@ -84,7 +75,7 @@ def _row(where: str, cells: Sequence[str]) -> list[float]:
     return row
 
 
-def network(source: str, stores: Stores, activation: str | None, encoding: str | None) -> Network:
+def network(source: str, stores: Stores, activation: str | None, encoding: str | None) -> StoredNetwork:
     """The network that ``source`` names: a JSON file, else a run or a model in MLflow's store.
 
     Raises:
@@ -98,14 +89,14 @@ def network(source: str, stores: Stores, activation: str | None, encoding: str |
             raise UsageError(f"--activation: missing, and {source} does not say; give tanh or sigmoid")
         if len(file.parameters) != 1:
             raise UsageError(f"--model {source}: holds {len(file.parameters)} networks, expected one")
-        return Network(file.parameters, activation, encoding)
+        return StoredNetwork(file.parameters, activation, encoding)
     from nnexp.tracking_models import load_network
 
     found = load_network(source, stores)
-    return Network(found.parameters, activation or found.activation, encoding or found.encoding)
+    return StoredNetwork(found.parameters, activation or found.activation, encoding or found.encoding)
 
 
-def facts(net: Network, rows: list[list[float]]) -> dict[str, Any]:
+def facts(net: StoredNetwork, rows: list[list[float]]) -> dict[str, Any]:
     """Inputs, probabilities of a 1, and answers, ready for JSON."""
     X = np.array(rows, dtype=np.float64).T
     if len(X) != net.parameters.n_inputs:

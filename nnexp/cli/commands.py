@@ -19,8 +19,19 @@ def _set_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None
         ctx.find_root().ensure_object(Flags).debug = True
 
 
+def _take_variable(option: click.Option, command: str) -> None:
+    """Let ``option`` come from NNEXP_<COMMAND>_<OPTION> too, before any variable of its own that all commands share.
+
+    By its long name, the one that users know: click itself would take the Python parameter's.
+    """
+    long = next(name for name in option.opts if name.startswith("--"))
+    own = [option.envvar] if isinstance(option.envvar, str) else option.envvar or []
+    option.envvar = [f"NNEXP_{command}_{long[2:]}".replace("-", "_").upper(), *own]
+    option.allow_from_autoenv = False
+
+
 class Command(click.Command):
-    """A command whose help ends with examples and which takes ``--debug``."""
+    """A command whose help ends with examples and which takes ``--debug``; any option also comes as a variable."""
 
     def __init__(self, *args: Any, examples: tuple[str, ...], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -34,6 +45,9 @@ class Command(click.Command):
                 help="Show the traceback of an error.",
             )
         )
+        for param in self.params:
+            if isinstance(param, click.Option):
+                _take_variable(param, str(self.name))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's
         """The examples, indented, as they can be pasted."""

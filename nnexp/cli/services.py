@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 @command("nnexp worker --drain", "nnexp worker --sweep xnor --jobs 4 --max-minutes 50", "nnexp worker --healthy")
 @click.option("--sweep", "sweeps", multiple=True, metavar="NAME", help="Work on this sweep alone.  [repeatable]")
 @click.option("--drain", is_flag=True, help="End when nothing is left, as a batch job does.")
-@click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Hand back and end after this long.")
+@click.option(
+    "--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Claim nothing more after this long, and end."
+)
 @click.option("--healthy", is_flag=True, help="Only tell, by the exit status, whether a worker here is alive.")
 @workforce
 @offline

@@ -25,14 +25,20 @@ def doctor(name: str | None, repair: bool, deliver: bool, stores: Stores, as_jso
     """
     from nnexp import doctor as examination
     from nnexp.cli import console
+    from nnexp.errors import UsageError
 
+    if repair and deliver:
+        raise UsageError("--repair and --deliver: run one after the other; --deliver looks at the spool alone")
     found = examination.deliver(stores, name) if deliver else examination.examine(stores, name, repair=repair)
     if as_json:
         console.document([finding.plain() for finding in found])
     for finding in found if not as_json else ():
         click.echo(finding.line)
     open_ones = [finding for finding in found if not finding.mended]
-    if not found:
+    if not found and deliver:
+        what = f"holds nothing of {name!r}" if name else "is empty"
+        click.echo(f"spool {stores.spool} {what}: nothing waits", err=True)
+    elif not found:
         click.echo("sound: nothing is lost, doubled or left behind", err=True)
     elif open_ones and not repair:
         click.echo("`nnexp doctor --repair` mends this", err=True)

@@ -114,7 +114,7 @@ def stop(name: str, stores: Stores) -> None:
     from nnexp import sweeps
 
     sweeps.stop(name, stores=stores)
-    click.echo(f"stopped {name}: its workers hand back what they hold", err=True)
+    click.echo(f"stopped {name}: its workers finish what is in training and claim nothing more", err=True)
 
 
 @command("nnexp delete xnor", "nnexp delete xnor --yes")

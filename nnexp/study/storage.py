@@ -23,6 +23,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from nnexp.errors import NnexpError, NotFoundError, StoreError, UsageError
+from nnexp.redaction import redact
 from nnexp.study import locks
 from nnexp.study.journal import JournalFile
 
@@ -139,17 +140,6 @@ def open_storage(url: str | Path, *, create: bool = True) -> Store:
         raise _store_error(str(path), error) from error
 
 
-def redacted(url: str) -> str:
-    """``url`` without its password."""
-    try:
-        parsed = make_url(url)
-    except (SQLAlchemyError, ValueError):
-        scheme, _, rest = url.partition("://")
-        return f"{scheme}://***@{rest.rpartition('@')[2]}" if "@" in rest else url
-    secret = {key: "***" for key in parsed.query if "pass" in key.lower()}
-    return parsed.update_query_dict(secret).render_as_string(hide_password=True)
-
-
 def _check_file(path: Path, create: bool) -> None:
     if path.is_dir():
         raise StoreError(f"{path}: a directory, expected a file for the study store")
@@ -160,11 +150,11 @@ def _check_file(path: Path, create: bool) -> None:
 
 
 def _open_database(text: str, create: bool) -> Store:
-    address = redacted(text)
+    address = redact(text)
     try:
         url = make_url(text)
-    except (SQLAlchemyError, ValueError):
-        raise UsageError(f"storage = {address!r}: {_EXPECTED}") from None
+    except (SQLAlchemyError, ValueError):  # not shown, since it may hold a password anywhere
+        raise UsageError(f"storage = '{text.partition(':')[0]}://…': {_EXPECTED}") from None
     backend = url.get_backend_name()
     if backend == "sqlite":
         return _open(url, address, *_sqlite(url, create))

@@ -204,7 +204,7 @@ class SweepStudy:
         return known
 
     def request_stop(self) -> None:
-        """Ask all workers to hand back and leave."""
+        """Ask all workers to finish what is in training, claim nothing more and leave."""
         self.call(lambda: self.store.storage.set_study_user_attr(self.study_id, _STOP, True))
 
     def clear_stop(self) -> None:
