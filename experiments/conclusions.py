@@ -104,6 +104,7 @@ def symmetry_lines() -> dict[str, str]:
         for kind in ("binary", "bipolar")
     }
     binary = encoding[encoding.encoding == "binary"]
+    tiny = grid[grid.init_scale == 0.1]
     three = {"hidden_size": 3, "init": "glorot_uniform"}
     return {
         "xor_cells": str(len(both)),
@@ -112,6 +113,9 @@ def symmetry_lines() -> dict[str, str]:
         "encoding_cells": str(len(tests["bipolar"])),
         "binary_ahead": str(int((binary.mirror > binary.hand_designed).sum())),
         "binary_p": f"{len(tests['binary']) * max(tests['binary']):.0e}",
+        "tiny_design": str(int((tiny.hand_designed > tiny.mirror).sum())),
+        "tiny_mirror": str(int((tiny.mirror > tiny.hand_designed).sum())),
+        "tiny_cells": str(len(tiny)),
         "binary3": rate(cell(encoding, encoding="binary", **three), "recovered"),
         "bipolar3": rate(cell(encoding, encoding="bipolar", **three), "recovered"),
     }

@@ -93,15 +93,53 @@ def test_the_size_of_the_starting_weights_decides_the_time() -> None:
     assert never_large > 2 * never_medium
 
 
+def test_a_width_that_changes_nothing_gives_no_agreement() -> None:
+    """The verdict can fail: the same spread is no difference; a share or a median far off is one, and is named."""
+    reference = (170, 114.0, 153.0, 249.0)
+    assert initial_range.difference(reference, reference, 1000) == "no difference seen"
+    assert initial_range.difference((180, 120.0, 160.0, 260.0), reference, 1000) == "no difference seen"
+    assert initial_range.difference((65, 194.0, 262.0, 404.0), reference, 1000) == "agrees: another share"
+    assert initial_range.difference((175, 300.0, 400.0, 500.0), reference, 1000) == "agrees: another median"
+    never = (759, np.inf, np.inf, np.inf)
+    assert initial_range.difference(never, reference, 1000) == "agrees: another share and median"
+    assert initial_range.difference(never, never, 1000) == "no difference seen"
+
+
 def test_close_starts_end_apart() -> None:
     """Kolen and Pollack 1990: of pairs a hundredth apart in each weight some part, of pairs a tenth apart more do."""
-    close, far = (initial_range.parted(step, 2.0, networks=400) for step in (0.02, 0.2))
+    close, far = initial_range.parted((0.02, 0.2), 2.0, networks=400).sum(axis=1)
     assert 0 < close < far
+
+
+def pairs(counts: list[int], networks: int = 100_000) -> np.ndarray:
+    """Pairs of which so many part at each step, those of a closer step among those of a wider one."""
+    return np.arange(networks) < np.array(counts)[:, None]
 
 
 def test_the_exponent_of_a_smooth_border_is_one() -> None:
     """Shares in proportion to the step give 1, shares that hardly fall give less."""
-    smooth, low, high = initial_range.exponent([40_000, 4000, 400, 40], 100_000)
+    smooth, low, high = initial_range.exponent(pairs([40_000, 4000, 400, 40]))
     assert smooth == pytest.approx(1, abs=0.01)
     assert low < 1 < high
-    assert initial_range.exponent([40_000, 20_000, 10_000, 5000], 100_000)[2] < 0.5
+    assert initial_range.exponent(pairs([40_000, 20_000, 10_000, 5000]))[2] < 0.5
+
+
+def test_the_interval_of_the_exponent_knows_that_steps_share_their_pairs() -> None:
+    """Where the same pairs part at every step, the shares move together and the slope cannot."""
+    same = initial_range.exponent(pairs([100, 100, 100, 100], 1000))
+    apart = np.array([np.roll(row, 200 * i) for i, row in enumerate(pairs([100, 100, 100, 100], 1000))])
+    other = initial_range.exponent(apart)
+    assert same[2] - same[1] < 1e-9
+    assert other[2] - other[1] > 0.05
+
+
+def test_steps_at_which_hardly_a_pair_parts_are_not_called_smooth() -> None:
+    """They are left out of the fit, and the verdict names the closest step that is in it."""
+    counts = [385, 38, 5, 0]
+    slope, low, high = initial_range.exponent(pairs(counts, 10_000))
+    assert slope == pytest.approx(1, abs=0.02)
+    assert low < slope < high
+    assert initial_range.roughness(counts, high) == "no sign of roughness down to 0.01"
+    assert initial_range.roughness([880, 272, 103, 44], 0.48) == "agrees: rough down to 0.0001"
+    assert initial_range.roughness([38, 3, 0, 0], np.nan) == "too few pairs part to say"
+    assert np.isnan(initial_range.exponent(pairs([38, 3, 0, 0], 10_000))[0])

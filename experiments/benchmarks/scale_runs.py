@@ -3,10 +3,10 @@
     python experiments/benchmarks/scale_runs.py [--runs 10000] [--delivered 500] [--keep DIRECTORY]
 
 The study's trials are all claimed and finished by a worker, as in a sweep, without training. Of the runs the first
-``--delivered`` are delivered by `Tracking.deliver`, with the rows of a real trial (its params and tags, 6 curves of 64
-points, 10 final metrics; no artifacts, which neither command reads). The rest are these runs' rows copied within the
-database, each with its own id, trial, learning rate and last values: to deliver 10,000 takes ten minutes and makes the
-same tables. Both commands are then started as a user does, three times each; the slowest counts. Writes
+``--delivered`` are delivered by `Tracking.deliver`, with the rows of a real trial (its params and tags, 6 curves at the
+recorded epochs, 11 final metrics; no artifacts, which neither command reads). The rest are these runs' rows copied
+within the database, each with its own id, trial, learning rate and last values: to deliver 10,000 takes ten minutes and
+makes the same tables. Both commands are then started as a user does, three times each; the slowest counts. Writes
 results/scale_runs.md and results/scale_runs.json beside this file.
 """
 
@@ -29,7 +29,7 @@ from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-from nnexp import config, intervals, provenance
+from nnexp import config, intervals, provenance, training
 from nnexp.evidence import run_name
 from nnexp.settings import Settings
 from nnexp.spool import Evidence, Spool
@@ -39,15 +39,16 @@ from nnexp.tracking import Tracking
 HERE = Path(__file__).parent
 NAME = "scale"
 NETWORKS = 256
+EPOCHS = 5000
 CURVES = ("loss", "loss_median", "loss_p10", "loss_p90", "xnor_accuracy", "solved_rate")
-POINTS = sorted({round(5000 ** (i / 62)) for i in range(63)} | {0})
-BARS = {"summarize": 30.0, "status": 3.0}
+POINTS = training.recorded_epochs(EPOCHS).tolist()
+AIMS = {"summarize": 30.0, "status": 3.0}
 
 
 def file(trials: int) -> str:
     """The sweep, random over four keys."""
     return (
-        f'name = "{NAME}"\nsampler = "random"\ntrials = {trials}\nbatch = 8\nseeds = {NETWORKS}\nepochs = 5000\n'
+        f'name = "{NAME}"\nsampler = "random"\ntrials = {trials}\nbatch = 8\nseeds = {NETWORKS}\nepochs = {EPOCHS}\n'
         "[space]\nhidden_size = { low = 2, high = 8 }\nlearning_rate = { low = 0.001, high = 10.0, log = true }\n"
         'init = ["glorot_uniform", "he_normal", "normal", "orthogonal"]\n'
         "init_scale = { low = 0.01, high = 5.0, log = true }\n"
@@ -63,6 +64,7 @@ def finals(trial: int) -> dict[str, float]:
         "recovery_rate_low": low,
         "recovery_rate_high": high,
         "contains_rate": recovered / NETWORKS,
+        "correct_rate": solved / NETWORKS,
         "confident_rate": solved / NETWORKS,
         "mirror_rate": 0.1,
         "diverged_rate": 0.0,
@@ -173,8 +175,8 @@ def main() -> None:
             fill(directory, options.runs, min(options.delivered, options.runs))
         megabytes = (directory / "mlflow.db").stat().st_size / 1e6
         rows = [
-            {"command": f"nnexp {command}", "seconds, slowest of 3": round(max(found), 2), "bar": bar}
-            for command, bar in BARS.items()
+            {"command": f"nnexp {command}", "seconds, slowest of 3": round(max(found), 2), "aim": aim}
+            for command, aim in AIMS.items()
             if (found := seconds(directory, command))
         ]
     facts = {

@@ -2,9 +2,11 @@
 
     python experiments/benchmarks/sweep.py [--repeats 3]
 
-Needs the extra: pip install '.[bench]'. All run the same space, epochs and stores; the loops (`tracked_loop.py`)
-train fewer networks, since they are slow: what is compared is networks a second, start-up included, and beside it the
-cost of one more network, from two sizes of each. Writes results/sweep.md and results/sweep.json beside this file.
+Needs the extra: pip install '.[bench]'. All run the same space and epochs, each with the embedded stores
+that it would use: `nnexp` keeps its study in a journal, the loops (`tracked_loop.py`) in SQLite, and all have MLflow's
+SQLite. `nnexp` trains on every core, and once more on one, as the loops do. The loops train fewer networks, since they
+are slow: what is compared is networks a second, start-up included, and beside it the cost of one more network, from two
+sizes of each. Writes results/sweep.md and results/sweep.json beside this file.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ learning_rate = { low = 0.1, high = 10.0, log = true }
 #: Trials and seeds of each program's small and large run.
 SIZES = {
     "nnexp sweep": ((4, 8), (64, 1000)),
+    "nnexp sweep --jobs 1": ((4, 8), (64, 1000)),
     "Optuna + NumPy loop + MLflow": ((4, 8), (16, 16)),
     "Optuna + PyTorch + MLflow": ((4, 8), (16, 16)),
 }
@@ -44,10 +47,10 @@ SIZES = {
 
 def command(name: str, trials: int, seeds: int) -> list[str]:
     """The program's command line."""
-    if name == "nnexp sweep":
+    if name.startswith("nnexp"):
         (Path.cwd() / "sweep.toml").write_text(FILE)
         sizes = ["--set", f"trials={trials}", "--set", f"seeds={seeds}"]
-        return [sys.executable, "-m", "nnexp", "sweep", "sweep.toml", *sizes]
+        return [sys.executable, "-m", *name.split(), "sweep.toml", *sizes]
     trainer = "torch" if "PyTorch" in name else "numpy"
     sizes = ["--trials", str(trials), "--seeds", str(seeds), "--epochs", str(EPOCHS)]
     return [sys.executable, str(HERE / "tracked_loop.py"), trainer, *sizes]

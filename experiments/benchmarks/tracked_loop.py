@@ -2,7 +2,8 @@
 
     python tracked_loop.py torch|numpy --trials 4 --seeds 8 --epochs 500
 
-The same space, sampler, epochs, recorded epochs (24, log-spaced) and embedded stores as `sweep.py`'s sweep file.
+The same space, sampler, epochs and recorded epochs (log-spaced, at most 24) as `sweep.py`'s sweep file; SQLite for both
+stores, and one core.
 """
 
 from __future__ import annotations
