@@ -1,6 +1,6 @@
 """What a trial costs in the study, from the 100th to the 10,000th, by sampler.
 
-    python experiments/benchmarks/scale.py [--trials 10000] [--samplers random qmc grid] [--storage nnexp.journal]
+    python experiments/benchmarks/scale.py [--trials 10000] [--samplers random qmc grid tpe] [--storage nnexp.journal]
 
 One worker claims and finishes trials, as in a sweep, without training them; what MLflow takes for a run is in
 `tracking.py`. Writes results/scale.md and results/scale.json beside this file.
@@ -23,6 +23,7 @@ from nnexp.study import SweepStudy, open_storage
 
 HERE = Path(__file__).parent
 AROUND = 50  # trials on each side of the mark, whose median counts
+MOST = {"tpe": 1000}  # it reads all earlier trials at each claim, and would take an hour
 
 
 def file(sampler: str, trials: int) -> str:
@@ -61,25 +62,27 @@ def main() -> None:
     """Measures and writes the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=10_000)
-    parser.add_argument("--samplers", nargs="+", default=["random", "qmc", "grid"])
+    parser.add_argument("--samplers", nargs="+", default=["random", "qmc", "grid", "tpe"])
     parser.add_argument("--storage", default="nnexp.journal")
     options = parser.parse_args()
     marks = [mark for mark in (100, 1000, 10_000) if mark <= options.trials]
     rows = []
     for sampler in options.samplers:
-        found = costs(sampler, options.trials, options.storage)
-        at = {mark: statistics.median(found[max(0, mark - AROUND) : mark + AROUND]) for mark in marks}
-        ratio = at[marks[-1]] / at[marks[0]]
+        trials = min(options.trials, MOST.get(sampler, options.trials))
+        found = costs(sampler, trials, options.storage)
+        at = {m: statistics.median(found[max(0, m - AROUND) : m + AROUND]) for m in marks if m <= trials}
+        ratio = at[max(at)] / at[min(at)]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         rows.append(
             {
                 "sampler": sampler,
-                **{f"ms at {m:,}": round(at[m], 2) for m in marks},
+                **{f"ms at {m:,}": round(at[m], 2) if m in at else "–" for m in marks},
                 "ratio": round(ratio, 2),
                 "peak MB": round(peak),
             }
         )
     facts = {
+        "command": f"python experiments/benchmarks/scale.py --trials {options.trials}",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
         "rows": rows,
@@ -90,7 +93,10 @@ def main() -> None:
     head = "| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]) + "\n"
     text = "# What a trial costs beside its training\n\n" + head
     text += "".join("| " + " | ".join(str(value) for value in row.values()) + " |\n" for row in rows)
-    text += f"\nMedians over {2 * AROUND} trials around each mark; {facts['machine']}.\n"
+    text += (
+        f"\nMedians over {2 * AROUND} trials around each mark; the ratio is of the last mark to the first. "
+        f"`{facts['command']}`; {facts['machine']}, Python {facts['python']}.\n"
+    )
     (results / "scale.md").write_text(text)
     print(text)
 
