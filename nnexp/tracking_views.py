@@ -48,11 +48,5 @@ def ranking(searched: Sequence[str], objective: str, *, ascending: bool, has_ref
     return json.dumps({"name": label, "createdAt": now_ms, "updatedAt": now_ms, "state": json.dumps(state)})
 
 
-def page(experiment_id: str, view: str | None = RANKING) -> str:
-    """The address of a sweep's table of runs within the UI."""
-    query = "workflowType=machine_learning" + (f"&viewStateShareKey={view}" if view else "")
-    return f"#/experiments/{experiment_id}/runs?{query}"
-
-
 def _column(kind: str, name: str) -> str:
     return f"{kind}.`{name}`"

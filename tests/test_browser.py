@@ -101,6 +101,12 @@ def visit(browser_page: Page, address: str, request: pytest.FixtureRequest) -> I
         browser_page.screenshot(path=str(Path(folder) / f"{request.node.name}.png"))
 
 
+def table_of(experiment_id: str, view: str | None = tracking_views.RANKING) -> str:
+    """The address of a sweep's table of runs within the UI."""
+    query = "workflowType=machine_learning" + (f"&viewStateShareKey={view}" if view else "")
+    return f"#/experiments/{experiment_id}/runs?{query}"
+
+
 def go(page: Page, address: str, where: str) -> None:
     """Open a page of the UI, without the assistant's pane."""
     page.goto("about:blank")
@@ -113,7 +119,7 @@ def go(page: Page, address: str, where: str) -> None:
 
 def test_ranking_shows_the_best_setting_first(visit: Page, address: str, sweep: SweepRun, tracking: Tracking) -> None:
     """The view saved with the sweep: settings sorted by recovery, with the columns that matter."""
-    go(visit, address, tracking_views.page(sweep.experiment_id))
+    go(visit, address, table_of(sweep.experiment_id))
     for column in ("recovery_rate", "solved_rate", "mirror_rate", "hidden_size", "learning_rate", "init"):
         expect(visit.get_by_role("columnheader", name=column, exact=True).first).to_be_visible()
     headings = set(visit.locator("[role=columnheader]").all_inner_texts())
@@ -125,7 +131,7 @@ def test_ranking_shows_the_best_setting_first(visit: Page, address: str, sweep: 
 
 def test_children_are_nested_under_the_sweep(visit: Page, address: str, sweep: SweepRun) -> None:
     """The plain table of runs shows the sweep, which opens to its trials; the answer stands above."""
-    go(visit, address, tracking_views.page(sweep.experiment_id, view=None))
+    go(visit, address, table_of(sweep.experiment_id, view=None))
     expect(visit.get_by_text("Best: trial").first).to_be_visible()
     row = visit.locator("[role=row]").filter(has_text="xnor-ui")
     row.get_by_role("button").first.click()
