@@ -15,14 +15,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from nnexp.kernel import CONFIDENT, LANES, SOLVED, Array, Problem, Tile, Weights, numeric_mode
+from nnexp.hidden_layer import LANES
+from nnexp.kernel import CONFIDENT, SOLVED, Array, Problem, Tile, Weights, numeric_mode
 
 STEPS = 32
 """Updates between two looks at who met the stop, first was correct or solved, or diverged."""
 
 _REFILL = 8
 """Waiting networks enter when one lane in so many is free."""
-_NARROW = 0.75
+_NARROW = 0.95
 """A tile is narrowed when this part of it holds all that are left."""
 
 
@@ -142,15 +143,15 @@ class _Pass:
     def _note_firsts(self) -> None:
         """Find the first steps of this block at which networks were correct and solved for the first time."""
         worst, product, nets = self.tile.worst[: self.steps], self.tile.product[: self.steps], self.networks
-        hopeful = np.flatnonzero((self.who >= 0) & (worst.min(axis=0) < 0))
+        hopeful = np.flatnonzero((self.who >= 0) & (worst.max(axis=0) > 0))
         hopeful = hopeful[np.isnan(nets.to_solve[self.who[hopeful]])]
         if len(hopeful) == 0:
             return
         who, epoch = self.who[hopeful], self.epoch[hopeful]
-        correct = worst[:, hopeful] < 0
+        correct = worst[:, hopeful] > 0
         new = np.isnan(nets.to_correct[who])
         nets.to_correct[who[new]] = (epoch + correct.argmax(axis=0))[new]
-        solved = correct & (product[:, hopeful] < SOLVED)
+        solved = correct & (product[:, hopeful] > SOLVED)
         new = solved.any(axis=0)
         nets.to_solve[who[new]] = (epoch + solved.argmax(axis=0))[new]
 
@@ -189,9 +190,9 @@ class _Pass:
     def _stop_step(self) -> Array:
         """The step at which each lane first met its stop; of meaning where it is frozen."""
         worst: Array = self.tile.worst[: self.steps]
-        met: Array = worst < (worst.dtype.type(-CONFIDENT) if self.stop == "confident" else 0)
+        met: Array = worst > (worst.dtype.type(CONFIDENT) if self.stop == "confident" else 0)
         if self.stop == "solved":
-            met &= self.tile.product[: self.steps] < SOLVED
+            met &= self.tile.product[: self.steps] > SOLVED
         first: Array = met.argmax(axis=0)
         return first
 

@@ -2,24 +2,23 @@
 
 Axes: m samples (M), k inputs and the bias (K = N + 1), h hidden units (H), r replicas, the networks of a tile.
 
-Replicas come last, so that each layer is one matrix product of K or M rows with H*r columns, and every other pass runs
-along contiguous memory, in place where it can. The passes, with s = ±1 the sign of each target and p the probability of
-the right answer:
+Replicas come last, so that every pass runs along contiguous memory, in place where it can. The passes, with s = ±1 the
+sign of each target and p the probability of the right answer:
 
-    A = tanh(X^T W1)                        the bias is the last row of W1, its input is 1; in float64, where NumPy's
-                                            tanh is slow on most CPUs, 2/(1 + 2^U) - 1 with U = -2 log2(e) X^T W1
-    Z = -s log2(e) (sum_h W2 A + b2)
-    E = 2^Z    V = 1 + E = 1/p              a network is correct where Z < 0 at every sample
-    D = s lr/M (1-p) = s lr/M E/V           minus the step's residual; no cancellation when p is near 1
+    A = tanh(X^T W1)                        `hidden_layer`; the bias is the last row of W1, its input is 1
+    Z = s log2(e) (sum_h W2 A + b2)
+    E = 2^Z = p/(1-p)
+    Q = 1/(1 + E) = 1-p                     a network is correct where Z > 0 at every sample
+    D = s lr/M Q                            minus the step's residual; no cancellation when p is near 1
     dW2 = sum_m D A    db2 = sum_m D
-    A = (1 - A²) D     dW1 = W2 (X A)       W2 multiplies after the sum over samples
+    A = 1 - A²         dW1 = W2 (sum_m D A X)    W2 multiplies after the sum over samples
 
-Where one network fills the cache (M*H >= 16384) tiles have one lane, and D goes to the inputs instead of to A.
-Sigmoid hidden units are ½+½tanh(z/2), with the halves of W2 kept in the tile: scaling by powers of two is exact.
+Where one network fills the cache (M*H >= 16384) tiles have one lane. Sigmoid hidden units are ½+½tanh(z/2), with the
+halves of W2 kept in the tile: scaling by powers of two is exact.
 
 **The same bits in any company.** A lane's arithmetic never meets another lane's. Widths are multiples of `LANES`, so
-that no lane falls into the tail of a vector loop, for one shape all widths take the same path through BLAS
-(`Problem.one_width`), and what its path gives a column does not depend on the column's place (`_row_blocks`).
+that no lane falls into the tail of a vector loop. Where BLAS multiplies, all widths of one shape take the same path
+through it (`Problem.one_width`), and what its path gives a column does not depend on the column's place.
 """
 
 from __future__ import annotations
@@ -35,24 +34,18 @@ import numpy as np
 import threadpoolctl
 from numpy.typing import NDArray
 
+from nnexp.hidden_layer import LANES, Products, TruthTable, is_truth_table
 from nnexp.settings import Activation, DType, Loss, Stop
 
 Array = NDArray[Any]
 
-LANES = 64
-"""Widths are multiples of this: whole vectors of any CPU, and of the unrolled loops over them."""
-
 CONFIDENT = math.log2(9)
 """max abs(a2 - y) < 0.1 is p > 0.9 at every sample: logits beyond log(9), here to base 2."""
-SOLVED = math.exp(1.2)
-"""Mean cross-entropy < 1.2/M is a product of 1/p below this."""
+SOLVED = math.exp(-1.2)
+"""Mean cross-entropy < 1.2/M is a product of p above this."""
 
-_CACHE = {"float64": 32768, "float32": 65536}
+_CACHE = {"float64": 49152, "float32": 65536}
 _ALONE = 16384
-_CAP = {"float64": 1000.0, "float32": 120.0}
-"""2^Z stays finite; beyond it 1-p is 1 to the last bit anyway."""
-_ARGUMENT = {"float64": -2 * math.log2(math.e), "float32": 1.0}
-"""`_tanh` takes its argument times this; the layer's inputs are multiplied by it once, and not its products."""
 _SMALL_PRODUCT = 1_000_000
 
 
@@ -88,6 +81,11 @@ class Problem:
         """M."""
         return int(self.X.shape[1])
 
+    @functools.cached_property
+    def is_table(self) -> bool:
+        """Whether tiles double and fold a truth table, and do not multiply matrices."""
+        return self.max_width > 1 and is_truth_table(self.X)
+
     @property
     def max_width(self) -> int:
         """Networks in a full tile: what keeps M*H*r numbers in the second-level cache, or one if it fills it alone."""
@@ -100,6 +98,8 @@ class Problem:
     def one_width(self) -> bool:
         """Whether all tiles have full width, because BLAS would take another path for narrower ones."""
         width = self.max_width
+        if self.is_table:
+            return False
         return width == 1 or (self.n_inputs + 1) * self.n_samples * self.hidden_size * width > _SMALL_PRODUCT
 
 
@@ -112,42 +112,6 @@ def _aligned(count: int, dtype: DType, place: list[int]) -> Array:
     return memory[start : start + count * size].view(dtype)
 
 
-def _row_blocks(left: Array, out: Array) -> list[tuple[Array, Array]]:
-    """The rows of ``left`` and of ``out`` in blocks of one product each, by which all columns get the same bits.
-
-    In float32 OpenBLAS's kernel for AVX2 sums eight or more products in another order for the first eight columns than
-    for the rest, where it makes eight or more rows at once.
-    """
-    rows, inner = left.shape
-    size = 7 if left.dtype == np.float32 and inner >= 8 else rows
-    return [(left[i : i + size], out[i : i + size]) for i in range(0, rows, size)]
-
-
-def _tanh(dtype: DType) -> Callable[[Array], None]:
-    """A function that puts tanh(z) in the place of `_ARGUMENT` z.
-
-    float64: tanh(z) = 2/(1+e^-2z) - 1, to 4e-16 absolutely and exactly 0 at 0. It takes a third of the time of np.tanh
-    where that looks up its coefficients by slow gathers (AVX2), and 0.7 of it with AVX-512. float32: np.tanh, whose
-    small values are precise too: an absolute error of 1e-7 would be seen in networks that start near zero.
-    """
-    if dtype == "float32":
-
-        def numpys_tanh(A: Array) -> None:
-            np.tanh(A, out=A)
-
-        return numpys_tanh
-    one, two = np.ones((), dtype), np.full((), 2, dtype)
-    exp2, add, divide, subtract = np.exp2, np.add, np.divide, np.subtract
-
-    def tanh(A: Array) -> None:
-        exp2(A, out=A)
-        add(A, one, out=A)
-        divide(two, A, out=A)
-        subtract(A, one, out=A)
-
-    return tanh
-
-
 class Tile:
     """Up to ``max_width`` networks of one problem, a lane each; free lanes hold zeros and learn nothing.
 
@@ -158,29 +122,24 @@ class Tile:
         velocity: the same block, used with momentum only.
         rate: (M, width) s lr/M, zero for a lane that stands still. momentum: (width,).
         frozen: (width,) bool, lanes that met their stop in `run` and have stood still since.
-        Z: (M, width) -s log2(e) times the logits of the last epoch's forward pass.
-        worst: (steps, width) the largest of Z over the samples, below 0 where the network is correct.
-        product: (steps, width) the product of 1/p over the samples.
+        Z: (M, width) s log2(e) times the logits of the last epoch's forward pass.
+        worst: (steps, width) the least of Z over the samples, above 0 where the network is correct.
+        product: (steps, width) the product of p over the samples.
     """
 
     def __init__(self, problem: Problem, width: int, steps: int) -> None:
         self.problem, self.sigmoid = problem, problem.activation == "sigmoid"
         M, K, H = problem.n_samples, problem.n_inputs + 1, problem.hidden_size
         dtype = problem.dtype
-        X = np.vstack([problem.X, np.ones(M)])
         self.signs = np.where(problem.Y > 0.5, 1.0, -1.0).astype(dtype)[:, None]
-        scale = (0.5 if self.sigmoid else 1.0) * _ARGUMENT[dtype]
-        self._inputs = np.ascontiguousarray(X.T * scale, dtype)
-        self._back = np.ascontiguousarray(X * (2.0 if self.sigmoid else 1.0), dtype)
-        self._to_margin = (-math.log2(math.e) * self.signs).astype(dtype)
+        self._to_margin = (math.log2(math.e) * self.signs).astype(dtype)
         block = (K * H + H + 1,)
         self._shapes: dict[str, tuple[int, ...]] = {"weights": block, "change": block, "velocity": block, "A": (M, H)}
-        self._shapes |= {"Z": (M,), "E": (M,), "V": (M,), "rate": (M,), "worst": (steps,), "product": (steps,)}
-        self._shapes |= {"momentum": (), "threshold": (), "cap": (), "spare": ()}
+        self._shapes |= {"Z": (M,), "E": (M,), "Q": (M,), "rate": (M,), "worst": (steps,), "product": (steps,)}
+        self._shapes |= {"momentum": (), "threshold": (), "spare": ()}
         self._lasting = ["weights", "rate", "momentum", "threshold", *(["velocity"] if problem.has_momentum else [])]
         place = [0]
         self._memory = {name: _aligned(math.prod(shape) * width, dtype, place) for name, shape in self._shapes.items()}
-        self._memory["cap"][:] = _CAP[dtype]
         self._view(width)
         self.clear(slice(None))
 
@@ -205,7 +164,7 @@ class Tile:
     def clear(self, lanes: slice | NDArray[np.intp]) -> None:
         """Make lanes free: all zero, and no stop."""
         for name in self._lasting:
-            self.views[name][..., lanes] = -np.inf if name == "threshold" else 0
+            self.views[name][..., lanes] = np.inf if name == "threshold" else 0
 
     def narrow(self, keep: NDArray[np.intp], width: int) -> None:
         """Keep the lanes ``keep``, in that order, in a tile of ``width`` lanes."""
@@ -225,7 +184,7 @@ class Tile:
         per_sample = (rate / (self.problem.n_samples * (4 if self.sigmoid else 1))).astype(self.rate.dtype)
         self.rate[:, lanes] = self.signs * per_sample
         self.momentum[lanes] = momentum
-        limits = {"none": -np.inf, "correct": 0, "solved": SOLVED, "confident": -CONFIDENT}
+        limits = {"none": np.inf, "correct": 0, "solved": SOLVED, "confident": CONFIDENT}
         self.threshold[lanes] = limits[self.problem.stop]
         self.frozen[lanes] = False
 
@@ -249,7 +208,8 @@ class Tile:
 
     def run(self, steps: int, watches: Mapping[int, Callable[[], None]]) -> None:
         """Take ``steps`` updates; call ``watches[step]`` after that step's forward pass, before its update."""
-        forward, update = self._forward(), self._update()
+        hidden = self._hidden()
+        forward, update = self._forward(hidden), self._update(hidden)
         meets_stop = None if self.problem.stop == "none" else self._freeze_those_that_stop
         for step, (worst, product) in enumerate(zip(self.worst[:steps], self.product[:steps], strict=True)):
             forward(worst, product)
@@ -259,23 +219,26 @@ class Tile:
                 watches[step]()
             update()
 
-    def _forward(self) -> Callable[[Array, Array], None]:
-        """A function that computes A, Z, E and V, and from them what ``worst`` and ``product`` hold."""
-        matmul, tanh, einsum, add, multiply = np.matmul, _tanh(self.problem.dtype), np.einsum, np.add, np.multiply
-        minimum, exp2, largest, product_of, total = (
-            np.minimum, np.exp2, np.maximum.reduce, np.multiply.reduce, np.add.reduce,
-        )  # fmt: skip
-        A, E, V, Z, cap, spare = (self.views[name] for name in ("A", "E", "V", "Z", "cap", "spare"))
-        W1, W2, b2 = self._layers(self.weights)
-        A_rows, W1_rows = A.reshape(len(A), -1), W1.reshape(len(W1), -1)
-        to_margin, sigmoid, one = self._to_margin, self.sigmoid, np.ones((), A.dtype)
-        bias, alone = (spare if sigmoid else b2), self.width == 1
-        products = _row_blocks(self._inputs, A_rows)
+    def _hidden(self) -> TruthTable | Products:
+        X, A = self.problem.X, self.views["A"]
+        W1, dW1 = self._layers(self.weights)[0], self._layers(self.views["change"])[0]
+        if self.problem.is_table:
+            return TruthTable(self.sigmoid, bool((X < 0).any()), W1, A, dW1)
+        return Products(np.vstack([X, np.ones(X.shape[1])]), self.sigmoid, W1, A, dW1)
+
+    def _forward(self, hidden: TruthTable | Products) -> Callable[[Array, Array], None]:
+        """A function that computes A, Z, E = p and Q, and from them what ``worst`` and ``product`` hold."""
+        matmul, einsum, add, subtract, multiply = np.matmul, np.einsum, np.add, np.subtract, np.multiply
+        exp2, reciprocal, minimum, total = np.exp2, np.reciprocal, np.minimum, np.add.reduce
+        least, product_of = np.minimum.reduce, np.multiply.reduce
+        A, E, Q, Z, spare = (self.views[name] for name in ("A", "E", "Q", "Z", "spare"))
+        _, W2, b2 = self._layers(self.weights)
+        A_rows, to_margin, one = A.reshape(len(A), -1), self._to_margin, np.ones((), A.dtype)
+        sigmoid, mse, alone = self.sigmoid, self.problem.loss == "mse", self.width == 1
+        bias, largest = (spare if sigmoid else b2), np.finfo(A.dtype).max
 
         def forward(worst: Array, product: Array) -> None:
-            for inputs, rows in products:
-                matmul(inputs, W1_rows, out=rows)
-            tanh(A)
+            hidden.forward()
             if alone:
                 matmul(A_rows, W2, out=Z)
             else:
@@ -285,34 +248,36 @@ class Tile:
                 add(spare, b2, out=spare)
             add(Z, bias, out=Z)
             multiply(Z, to_margin, out=Z)
-            largest(Z, axis=0, out=worst)
-            minimum(Z, cap, out=E)  # so that E/V is 1 and not inf/inf
-            exp2(E, out=E)
-            add(E, one, out=V)
-            product_of(V, axis=0, out=product)
+            least(Z, axis=0, out=worst)
+            exp2(Z, out=E)
+            add(E, one, out=Q)
+            reciprocal(Q, out=Q)
+            if mse:  # the step needs a p that is precise where it is small
+                minimum(E, largest, out=E)
+                multiply(E, Q, out=E)
+            else:
+                subtract(one, Q, out=E)
+            product_of(E, axis=0, out=product)
 
         return forward
 
-    def _update(self) -> Callable[[], None]:
-        """A function that takes one step of gradient descent from what the forward pass left in A, E and V."""
-        matmul, add, multiply, divide, subtract = np.matmul, np.add, np.multiply, np.divide, np.subtract
+    def _update(self, hidden: TruthTable | Products) -> Callable[[], None]:
+        """A function that takes one step of gradient descent from what the forward pass left in A, E and Q."""
+        matmul, add, multiply, subtract = np.matmul, np.add, np.multiply, np.subtract
         einsum, total = np.einsum, np.add.reduce
-        names = ("A", "E", "V", "weights", "change", "velocity", "rate", "momentum")
-        A, E, V, weights, change, velocity, rate, momentum = (self.views[name] for name in names)
+        names = ("A", "E", "Q", "weights", "change", "velocity", "rate", "momentum")
+        A, E, Q, weights, change, velocity, rate, momentum = (self.views[name] for name in names)
         dW1, dW2, db2 = self._layers(change)
         W2 = self._layers(weights)[1]
-        A_rows, dW1_rows, D, D_rows = A.reshape(len(A), -1), dW1.reshape(len(dW1), -1), E, E[:, None]
-        back, sigmoid, one = self._back, self.sigmoid, np.ones((), A.dtype)
-        mse, has_momentum = self.problem.loss == "mse", self.problem.has_momentum
-        alone, scaled = self.width == 1, np.empty_like(back)
-        products = _row_blocks(back, dW1_rows)
+        A_rows, D, one = A.reshape(len(A), -1), Q, np.ones((), A.dtype)
+        sigmoid, alone, mse = self.sigmoid, self.width == 1, self.problem.loss == "mse"
+        has_momentum = self.problem.has_momentum
 
         def update() -> None:
-            divide(E, V, out=E)
             if mse:  # (a2-y) a2 (1-a2) is, but for the sign, (1-p)² p
-                multiply(E, E, out=E)
-                divide(E, V, out=E)
-            multiply(E, rate, out=D)
+                multiply(Q, Q, out=Q)
+                multiply(Q, E, out=Q)
+            multiply(Q, rate, out=D)
             if alone:
                 matmul(D.T, A_rows, out=dW2.T)
             else:
@@ -320,15 +285,10 @@ class Tile:
             total(D, axis=0, out=db2)
             multiply(A, A, out=A)
             subtract(one, A, out=A)
-            if alone:  # D(1-A²) X = (1-A²) DX, and there are fewer inputs than hidden units
-                multiply(back, D.T, out=scaled)
-                matmul(scaled, A_rows, out=dW1_rows)
-            else:
-                multiply(A, D_rows, out=A)
-                for inputs, rows in products:
-                    matmul(inputs, A_rows, out=rows)
+            hidden.backward(D)
             multiply(dW1, W2, out=dW1)
-            if sigmoid:  # D holds a quarter of the step, `back` twice the inputs
+            if sigmoid:  # D holds a quarter of the step, and W2 a half
+                add(dW1, dW1, out=dW1)
                 add(dW2, db2, out=dW2)
                 multiply(db2, 4, out=db2)
             if has_momentum:
@@ -344,14 +304,14 @@ class Tile:
         """A lane that meets its stop learns no more: it leaves, later, with the weights of this very epoch."""
         hit = self._hit
         if self.problem.stop == "solved":
-            np.less(product, self.threshold, out=hit)
-            np.logical_and(hit, worst < 0, out=hit)
+            np.greater(product, self.threshold, out=hit)
+            np.logical_and(hit, worst > 0, out=hit)
         else:
-            np.less(worst, self.threshold, out=hit)
+            np.greater(worst, self.threshold, out=hit)
         if self._hit_bytes.find(1) >= 0:  # a scan of bytes takes less than any()
             self.rate[:, hit] = 0
             self.momentum[hit] = 0
-            self.threshold[hit] = -np.inf
+            self.threshold[hit] = np.inf
             self.frozen |= hit
 
     def losses(self) -> tuple[Array, Array]:
@@ -359,11 +319,11 @@ class Tile:
         Z = self.Z
         power = np.exp2(-np.abs(Z))
         if self.problem.loss == "mse":
-            wrong = np.where(Z > 0, 1, power) / (1 + power)
+            wrong = np.where(Z < 0, 1, power) / (1 + power)
             each = 0.5 * wrong * wrong
         else:
-            each = math.log(2) * np.maximum(Z, 0) + np.log1p(power)
-        return (each.sum(axis=0) / len(Z)).astype(np.float64), (Z < 0).sum(axis=0) / len(Z)
+            each = math.log(2) * np.maximum(-Z, 0) + np.log1p(power)
+        return (each.sum(axis=0) / len(Z)).astype(np.float64), (Z > 0).sum(axis=0) / len(Z)
 
     def finite(self) -> NDArray[np.bool_]:
         """Which lanes have finite weights and logits (width,)."""
