@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -71,14 +71,16 @@ def _nested(values: NDArray[Any]) -> pa.Array:
     return array
 
 
-def read_networks(path: Path) -> pa.Table:
-    """The table that `write_networks` wrote.
+def read_networks(path: Path, columns: Iterable[str] | None = None) -> pa.Table:
+    """The table that `write_networks` wrote, or those of ``columns`` that it has.
 
     Raises:
         NnexpError: the file is not a networks.parquet, or of a newer schema.
     """
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            table = file.read(None if columns is None else [name for name in columns if name in names])
     except (pa.ArrowInvalid, OSError) as error:
         raise NnexpError(f"{path}: not a readable networks.parquet ({str(error).splitlines()[0]})") from None
     version = (table.schema.metadata or {}).get(_VERSION_KEY)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,8 @@ from nnexp.significance import Outcomes, outcomes_of
 
 #: The families in the order of their bars; `none` is what did not solve the task.
 FAMILIES = ("hand-designed", "both", "mirror", "other", "none")
-_COLUMNS = ("index", "solved", "recovered", "family", "epochs_to_solve")
+#: What is read of a networks' table.
+COLUMNS = ("index", "solved", "recovered", "family", "epochs_to_solve")
 
 NetworksOf = Callable[[int], pa.Table | None]
 
@@ -66,8 +66,7 @@ def collect(records: Iterable[frames.Record], networks_of: NetworksOf) -> Popula
         if table is None:
             absent.append(record.trial)
             continue
-        frame = table.select([name for name in _COLUMNS if name in table.column_names]).to_pandas()
-        _add(population, record.trial, frame)
+        _add(population, record.trial, table.select([name for name in COLUMNS if name in table.column_names]))
     missing = (*([f"networks.parquet of {_trials(absent)}"] if absent else []), *unreadable)
     return Population(population.outcomes, population.families, population.epochs_to_solve, missing)
 
@@ -80,16 +79,19 @@ def _trials(numbers: list[int]) -> str:
     return f"trials {first}" if len(numbers) <= 8 else f"{len(numbers):,} trials ({first}, …)"
 
 
-def _add(population: Population, trial: int, frame: pd.DataFrame) -> None:
+def _add(population: Population, trial: int, table: pa.Table) -> None:
+    if "family" in table.column_names:
+        counts = {one["values"]: one["counts"] for one in table["family"].drop_null().value_counts().to_pylist()}
+        if counts:
+            population.families[trial] = {name: counts.get(name, 0) for name in FAMILIES}
+        table = table.drop_columns("family")
+    frame = table.to_pandas()
     outcomes = outcomes_of(frame, "recovered") or outcomes_of(frame, "solved")
     if outcomes is not None:
         population.outcomes[trial] = outcomes
     if "epochs_to_solve" in frame:
         updates = frame["epochs_to_solve"].to_numpy(dtype=np.float64, na_value=np.nan)
         population.epochs_to_solve[trial] = np.where(np.isnan(updates), np.inf, updates)
-    if "family" in frame and frame["family"].notna().any():
-        counts: dict[Any, int] = frame["family"].value_counts().to_dict()
-        population.families[trial] = {name: int(counts.get(name, 0)) for name in FAMILIES}
 
 
 def family_shares(population: Population, frame: pd.DataFrame) -> pd.DataFrame | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnexp import artifacts, comparison, config, durable, gates
 from nnexp.errors import NotFoundError, UsageError
-from nnexp.population import Population, collect
+from nnexp.population import COLUMNS, Population, collect
 from nnexp.report import Report, build_report, settings_of
 from nnexp.stores import Stores
 from nnexp.summary import Summary, summarize_records
@@ -53,7 +53,7 @@ class SweepResults:
 
     def population(self) -> Population:
         """What every finished trial's networks add to the metrics."""
-        return collect(self.records, self.networks_of)
+        return collect(self.records, lambda trial: self.tracking.networks(self._runs[trial], COLUMNS))
 
     def summary(self, population: Population | None = None) -> Summary:
         """The summary; with the networks' ``population`` the best is tested against each of the rest.

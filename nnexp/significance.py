@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Flags = NDArray[np.bool_]
@@ -75,8 +75,18 @@ def mcnemar(first: Flags, second: Flags) -> McNemar:
     only_second = int(np.count_nonzero(second & ~first))
     both = int(np.count_nonzero(first & second))
     discordant = only_first + only_second
-    p_value = float(stats.binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
+    p_value = float(_even_split(only_first, only_second))
     return McNemar(both, only_first, only_second, len(first) - both - discordant, p_value)
+
+
+def _even_split(some: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
+    """Two-sided p-values of the exact binomial test that ``some`` and ``others`` share one probability; 1 for 0 and 0.
+
+    At one half both tails are alike: twice the lower one, of 1 at most.
+    """
+    some, others = np.asarray(some), np.asarray(others)
+    p_values: NDArray[np.float64] = np.minimum(2 * stats.binom.cdf(np.minimum(some, others), some + others, 0.5), 1.0)
+    return p_values
 
 
 def holm(p_values: Sequence[float] | NDArray[np.floating], family: int | None = None) -> NDArray[np.float64]:
@@ -121,28 +131,19 @@ def against_rest(outcomes: Mapping[int, Outcomes], best: int, *, picked: bool = 
         ``difference`` (of the rates on shared networks), ``p_value``, ``p_holm``. Trials that share no network with
         ``best`` are left out.
     """
-    rows: list[dict[str, float]] = []
+    rows = []
     for trial, other in outcomes.items():
         mine, theirs = pair(outcomes[best], other)
         if trial == best or not len(mine):
             continue
-        test = mcnemar(mine, theirs)
-        rows.append(
-            {
-                "trial": trial,
-                "pairs": len(mine),
-                "only_best": test.only_first,
-                "only_other": test.only_second,
-                "difference": (test.only_first - test.only_second) / len(mine),
-                "p_value": test.p_value,
-            }
-        )
-    kinds = dict.fromkeys(("trial", "pairs", "only_best", "only_other"), "int64")
-    kinds |= dict.fromkeys(("difference", "p_value"), "float64")
-    frame = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+        rows.append((trial, len(mine), np.count_nonzero(mine & ~theirs), np.count_nonzero(theirs & ~mine)))
+    frame = pd.DataFrame(rows, columns=["trial", "pairs", "only_best", "only_other"], dtype="int64")
+    only_best, only_other = frame["only_best"].to_numpy(), frame["only_other"].to_numpy()
+    p_values = _even_split(only_best, only_other)
     count = len(rows) + 1
     family = count * (count - 1) // 2 if picked else None
-    return frame.assign(p_holm=holm(frame["p_value"].to_numpy(dtype=np.float64), family))
+    difference = (only_best - only_other) / frame["pairs"].to_numpy()
+    return frame.assign(difference=difference, p_value=p_values, p_holm=holm(p_values, family))
 
 
 def outcomes_of(networks: pd.DataFrame, grade: str) -> Outcomes | None:

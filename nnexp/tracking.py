@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -446,8 +446,8 @@ class Tracking:
             except UnicodeDecodeError as error:
                 raise NotFoundError(f"run {run_id}: its artifact {path!r} is damaged ({error.reason})") from error
 
-    def networks(self, run_id: str) -> pa.Table:
-        """The run's networks.parquet.
+    def networks(self, run_id: str, columns: Iterable[str] | None = None) -> pa.Table:
+        """The run's networks.parquet, or those of ``columns`` that it has.
 
         Raises:
             NotFoundError: the run has none.
@@ -455,7 +455,7 @@ class Tracking:
         from nnexp import artifacts
 
         with self._readable(run_id, artifacts.NETWORKS) as file:
-            return artifacts.read_networks(file)
+            return artifacts.read_networks(file, columns)
 
     @contextlib.contextmanager
     def _readable(self, run_id: str, path: str) -> Iterator[Path]:
