@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nnexp import durable
 from nnexp.errors import NnexpError
 
 if TYPE_CHECKING:
@@ -38,15 +37,15 @@ _WRITE_OPTIONS: dict[str, Any] = {"compression": "lz4", "write_statistics": Fals
 def write_networks(path: Path, result: TrainingResult, grades: Grades) -> None:
     """Write a row a network: index, loss, accuracy, epochs, every grade, and the weights W1 b1 W2 b2.
 
-    What is undefined (an epoch that never came, a diverged network's loss) is null.
+    What is undefined (an epoch that never came, a diverged network's loss) is null. A kill leaves a part of the file:
+    `durable.write_with` keeps that from a path that counts.
 
     Raises:
-        OSError: the file cannot be written; nothing is left behind.
+        OSError: the file cannot be written.
     """
     from nnexp.recovery import columns
 
-    table = networks_table(result, columns(grades))
-    durable.write_with(path, lambda temporary: pq.write_table(table, temporary, **_WRITE_OPTIONS))
+    pq.write_table(networks_table(result, columns(grades)), path, **_WRITE_OPTIONS)
 
 
 def networks_table(result: TrainingResult, grades: Mapping[str, NDArray[Any]]) -> pa.Table:
@@ -121,7 +120,8 @@ def write_best_network(path: Path, result: TrainingResult, grades: Grades) -> No
     """Write the best network (`best_index`) as JSON that a person can read: settings, grades and weights."""
     from nnexp.recovery import columns
 
-    durable.write_text(path, json.dumps(best_network(result, columns(grades)), indent=2, allow_nan=False) + "\n")
+    text = json.dumps(best_network(result, columns(grades)), indent=2, allow_nan=False) + "\n"
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def best_network(result: TrainingResult, grades: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

@@ -133,7 +133,7 @@ class Conclusion:
         epochs = int(trial.attrs.get("epochs", settings.epochs))
         trained = batches.train(pool, settings, np.arange(settings.seeds), self.workers, until=epochs)
         state: FinishedState = "PRUNED" if trial.state == "PRUNED" else "COMPLETE"
-        return spool_evidence(self.spool, sweep, trial.number, settings, trained, state, epochs=epochs, began=began)
+        return spool_evidence(self.spool, sweep, trial.number, settings, trained, state, epochs=epochs, began=began)[0]
 
     def _retest(self, pool: Executor) -> None:
         """Trains the winner on fresh networks: the best of many settings looks better than it is."""

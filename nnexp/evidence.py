@@ -25,7 +25,7 @@ def spool_evidence(
     *,
     epochs: int,
     began: float,
-) -> Entry:
+) -> tuple[Entry, dict[str, float]]:
     """Writes a trial's evidence: params, curves, final metrics, ``networks.parquet`` and ``best_network.json``.
 
     Args:
@@ -37,6 +37,9 @@ def spool_evidence(
         state: COMPLETE or PRUNED.
         epochs: to which it was trained: fewer than the sweep's where it was pruned.
         began: when its training began, in seconds since 1970.
+
+    Returns:
+        The entry, and its metrics: the last of each curve and the final ones.
 
     Raises:
         StoreError: the spool cannot be written.
@@ -63,13 +66,11 @@ def spool_evidence(
         ended_ms=int(ended * 1000),
         metrics=(*curves, *((key, epochs, value) for key, value in finals.items())),
     )
-    return spool.write(
-        evidence,
-        {
-            artifacts.NETWORKS: partial(artifacts.write_networks, result=result, grades=grades),
-            artifacts.BEST_NETWORK: partial(artifacts.write_best_network, result=result, grades=grades),
-        },
-    )
+    files = {
+        artifacts.NETWORKS: partial(artifacts.write_networks, result=result, grades=grades),
+        artifacts.BEST_NETWORK: partial(artifacts.write_best_network, result=result, grades=grades),
+    }
+    return spool.write(evidence, files), last
 
 
 def failure_evidence(spool: Spool, sweep: Sweep, trial: int, settings: Settings, reason: str, began: float) -> Entry:

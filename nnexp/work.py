@@ -237,8 +237,8 @@ class SweepWork:
 
     def _finish(self, attempt: Attempt) -> None:
         state: FinishedState = "PRUNED" if attempt.pruned else "COMPLETE"
-        trained, metrics = attempt.trained, attempt.metrics()
-        entry = spool_evidence(
+        trained = attempt.trained
+        entry, metrics = spool_evidence(
             self.spool,
             self.study.sweep,
             attempt.claim.number,

@@ -122,9 +122,10 @@ def trained_again(where: Stores, trial: int, name: str = "s") -> Entry:
         records = {record.number: record for record in SweepStudy.open(storage, name).trials()}
     settings = sweep.settings(records[trial].params)
     trained = join(run_jobs([Job(trial, settings, np.arange(settings.seeds), settings.epochs)]))
-    return spool_evidence(
+    entry, _ = spool_evidence(
         Spool(where.spool), sweep, trial, settings, trained, "COMPLETE", epochs=settings.epochs, began=1e9
     )
+    return entry
 
 
 def kill_a_worker(where: Stores) -> None:

@@ -88,9 +88,9 @@ def train(initial: Path | None, output: Path | None, as_json: bool, **given: Any
     seconds = time.perf_counter() - started
     grades = assess(result.parameters, settings.truth_table, settings.activation, settings.encoding, settings.loss)
     if output:
-        from nnexp import artifacts
+        from nnexp import artifacts, durable
 
-        artifacts.write_networks(output, result, grades)
+        durable.write_with(output, lambda temporary: artifacts.write_networks(temporary, result, grades))
     facts = outcome.facts(result, grades, seconds)
     if as_json:
         console.document(facts)
