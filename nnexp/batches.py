@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from nnexp import recovery, training
 from nnexp.settings import Settings
 
-#: Networks a task holds at most: enough to fill the trainer's tiles, few enough to take about a second.
-TASK_NETWORKS = 8192
+#: Networks a task holds at most. Its last networks, which never stop, leave the trainer's tiles nearly empty: a task of
+#: 5,000 epochs spends some 0.3 s on NumPy's calls whatever it holds, so that few large tasks cost less than many.
+TASK_NETWORKS = 32768
 #: And at least, where there are that many: below this the fixed cost of NumPy's calls dominates.
 TASK_NETWORKS_LOW = 512
 
@@ -99,7 +100,7 @@ def submit(pool: Executor, jobs: Iterable[Job], workers: int) -> list[Future[lis
 
 
 def pack(jobs: Sequence[Job], workers: int) -> Iterator[list[Job]]:
-    """Groups jobs into tasks of one shape and one ``until``, small enough that every worker has several to take."""
+    """Groups jobs into tasks of one shape and one ``until``: few, of equal size, and several for every worker."""
     total = sum(len(job.index) for job in jobs)
     limit = int(np.clip(total // (3 * workers), TASK_NETWORKS_LOW, TASK_NETWORKS))
     groups: dict[tuple[object, ...], list[Job]] = {}
@@ -107,24 +108,31 @@ def pack(jobs: Sequence[Job], workers: int) -> Iterator[list[Job]]:
         s = job.settings
         groups.setdefault((s.hidden_size, s.task, s.dtype, s.activation, s.loss, job.until), []).append(job)
     for group in groups.values():
-        task: list[Job] = []
-        room = limit
-        for job in group:
-            for piece in split(job, limit):
-                if task and len(piece.index) > room:
-                    yield task
-                    task, room = [], limit
-                task.append(piece)
-                room -= len(piece.index)
-        yield task
+        networks = sum(len(job.index) for job in group)
+        yield from _fill(group, size=-(-networks // -(-networks // limit)))
 
 
-def split(job: Job, limit: int) -> list[Job]:
-    """Cuts a job of more than ``limit`` networks into jobs of at most that many; a job in mid-training stays whole."""
-    if job.state is not None or len(job.index) <= limit:
-        return [job]
-    pieces = -(-len(job.index) // limit)
-    return [dataclasses.replace(job, index=part) for part in np.array_split(job.index, pieces)]
+def _fill(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
+    """Tasks of ``size`` networks; a job in mid-training stays whole."""
+    task: list[Job] = []
+    room = size
+    for job in jobs:
+        rest: Job | None = job
+        while rest is not None:
+            if task and (room == 0 or (rest.state is not None and len(rest.index) > room)):
+                yield task
+                task, room = [], size
+            part, rest = (rest, None) if rest.state is not None else _cut(rest, room)
+            task.append(part)
+            room = max(room - len(part.index), 0)
+    yield task
+
+
+def _cut(job: Job, at: int) -> tuple[Job, Job | None]:
+    """A job's first ``at`` networks, and the others."""
+    if len(job.index) <= at:
+        return job, None
+    return dataclasses.replace(job, index=job.index[:at]), dataclasses.replace(job, index=job.index[at:])
 
 
 def join(segments: Sequence[Segment]) -> Trained:
