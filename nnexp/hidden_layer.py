@@ -92,7 +92,8 @@ class TruthTable:
             _double(np.add, self._doublings)
             tanh(A)
             return
-        near = np.maximum.reduce(terms, None) <= self._limit and np.minimum.reduce(terms, None) >= -self._limit
+        # argmax starts faster than max does, and finds nan as well
+        near = terms.item(terms.argmax()) <= self._limit and terms.item(terms.argmin()) >= -self._limit
         lanes, powers = (None, None) if near else self._far(terms)
         np.exp2(terms[-1], out=A[0])
         np.exp2(terms[:-1], out=terms[:-1])
