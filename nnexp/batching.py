@@ -86,7 +86,10 @@ class _Pass:
         self.steps = max(min(STEPS, end - begin), 1)
         self.waiting = np.flatnonzero(~(networks.stopped | networks.diverged))
         self.one_width = problem.one_width
-        width = problem.max_width if self.one_width else _lanes(min(max(len(self.waiting), 1), problem.max_width))
+        width = problem.max_width
+        if not self.one_width:  # tiles of equal width: a last one that is nearly empty costs as much as the others
+            tiles = -(-max(len(self.waiting), 1) // width)
+            width = _lanes(-(-max(len(self.waiting), 1) // tiles))
         self.tile = Tile(problem, width, self.steps)
         self.who = np.full(width, -1)
         self.epoch = np.zeros(width, np.int64)

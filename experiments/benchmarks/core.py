@@ -30,7 +30,7 @@ import numpy as np  # noqa: E402  after the threads are set
 import peers  # noqa: E402
 
 HERE = Path(__file__).parent
-RATE, CHECKED_EPOCHS, SECONDS = 0.5, 100, 0.25
+RATE, CHECKED_EPOCHS, SECONDS = 0.5, 100, 1.0
 TOLERANCE = {"float64": 1e-9, "float32": 2e-3}
 PACKAGES = ("numpy", "torch", "jax", "jaxlib", "scikit-learn", "numba")
 

@@ -360,7 +360,7 @@ def tanh_floor(start: Weights, X: Any, _Y: Any, _rate: float) -> Trainer:
 
 #: Name, peer, the batch sizes it is tried at on small tables and on wide ones (none: left out).
 ALL: list[tuple[str, Peer, tuple[int, ...], tuple[int, ...]]] = [
-    ("nnexp", nnexp, (1, 100, 1000, 2048, 4096, 8192), (1, 8, 32)),
+    ("nnexp", nnexp, (1, 100, 1000, 2048, 3072, 8192), (1, 8, 32)),
     ("tanh evaluations alone", tanh_floor, (4096,), (8,)),
     ("NumPy loop", numpy_loop, (1,), (1,)),
     ("scikit-learn MLPClassifier", scikit_learn, (1,), (1,)),
