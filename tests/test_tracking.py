@@ -75,7 +75,7 @@ def test_parent_is_not_awaited_for_ever_by_a_clock_that_jumped_back(
         assert sum(slept) < 16
 
     clock = SimpleNamespace(time=lambda: 0.0, monotonic=lambda: 1000.0 + sum(slept), sleep=sleep)
-    monkeypatch.setattr("nnexp.tracking.time", clock)
+    monkeypatch.setattr("nnexp.tracking_parents.time", clock)
     run = tracking.ensure_sweep(name, text="trials = 1\n", note="")
     assert sum(slept) >= 15
     monkeypatch.undo()
@@ -243,7 +243,7 @@ def test_runs_are_read_beyond_a_page(
     tracking: Tracking, name: str, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading follows the pages to the end."""
-    monkeypatch.setattr("nnexp.tracking.PAGE", 3)
+    monkeypatch.setattr("nnexp.tracking_trials.PAGE", 3)
     sweep = tracking.ensure_sweep(name, text="", note="")
     for trial in reversed(range(7)):
         tracking.deliver(spooled(spool, trial, sweep=name, points=1), sweep, fresh=True)
