@@ -36,7 +36,6 @@ ALL_COLUMNS = (
     "mirror_rate",
     "epochs_to_solve_median",
     "reference_distance_median",
-    "note",
 )
 FIRST_COLUMNS = ("networks", "recovery_rate", "solved_rate", "mirror_rate")
 DRAWN_SETTINGS = 6
@@ -356,7 +355,7 @@ def _markdown(
     if len(summary.ranked):
         parts += [
             "## Settings, best first",
-            rendering.markdown_table(rendering.ranked_table(summary, ALL_ROWS, ALL_COLUMNS)),
+            rendering.markdown_table(rendering.ranked_table(summary, ALL_ROWS, (*ALL_COLUMNS, "note"))),
         ]
     front = rendering.pareto_table(summary)
     if front is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import time
@@ -55,6 +56,16 @@ def work(
             heartbeat.beat()
             return signalled()
 
+        attempt = functools.partial(
+            work_on,
+            stores=stores,
+            jobs=jobs,
+            pool=pool,
+            offline=offline,
+            progress=progress,
+            interrupted=interrupted,
+            deadline=deadline,
+        )
         failed: dict[str, tuple[float, StoreError]] = {}  # when to try a sweep again, and why
         try:
             while time.monotonic() < deadline:
@@ -75,29 +86,30 @@ def work(
                     _sleep(PAUSE, interrupted)
                 for study in ready:
                     failed.pop(study.name, None)
-                    try:
-                        work_on(
-                            study,
-                            stores,
-                            jobs=jobs,
-                            pool=pool,
-                            offline=offline,
-                            progress=progress,
-                            interrupted=interrupted,
-                            deadline=deadline,
-                        )
-                    except StoreError as error:
-                        # Others may still be worked on, and its stores may be back.
-                        failed[study.name] = time.monotonic() + SET_ASIDE, error
-                        log.warning("nnexp: sweep %r is set aside: %s", study.name, error)
-                    except NotFoundError:
-                        if sweeps:
-                            raise
-                        log.warning("nnexp: sweep %r was deleted", study.name)
+                    if (failure := _store_failure(attempt, study, named=bool(sweeps))) is not None:
+                        failed[study.name] = time.monotonic() + SET_ASIDE, failure
             if drain and failed:
                 raise next(iter(failed.values()))[1]
         finally:
             heartbeat.stop()
+
+
+def _store_failure(attempt: Callable[[SweepStudy], None], study: SweepStudy, *, named: bool) -> StoreError | None:
+    """Works on a sweep; returns what a store failed with, since others may still be worked on, and it may be back.
+
+    Raises:
+        NotFoundError: a sweep that was named is gone; any other that was deleted meanwhile is none to work on.
+    """
+    try:
+        attempt(study)
+    except StoreError as error:
+        log.warning("nnexp: sweep %r is set aside: %s", study.name, error)
+        return error
+    except NotFoundError:
+        if named:
+            raise
+        log.warning("nnexp: sweep %r was deleted", study.name)
+    return None
 
 
 def _is_ready(failure: tuple[float, StoreError] | None, *, drain: bool) -> bool:

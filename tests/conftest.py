@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.servers import mlflow_server, postgresql
 
 if TYPE_CHECKING:
+    from nnexp.spool import Spool
     from nnexp.tracking import Tracking
 
 STORES = [
@@ -49,3 +51,17 @@ def tracking(tracking_store: str) -> Tracking:
     from nnexp.tracking import Tracking  # late: other tests' start stays light
 
     return Tracking(tracking_store)
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A sweep name of the test's own."""
+    return str(request.node.name)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    """An empty one."""
+    from nnexp.spool import Spool
+
+    return Spool(tmp_path / "spool")

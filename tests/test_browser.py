@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +17,10 @@ from nnexp import config, server, tracking_views
 from nnexp.stores import Stores
 from nnexp.tracking import Tracking
 from nnexp.tracking_records import SweepRun
+from tests.chromium import chromium
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from playwright.sync_api import Page, expect  # noqa: E402  after the skip
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from playwright.sync_api import Page, expect  # after the skip
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.long]
 
@@ -36,17 +36,6 @@ hidden_size = { low = 2, high = 4 }
 learning_rate = { low = 1.0, high = 10.0, log = true }
 init = ["orthogonal", "glorot_uniform"]
 """
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
 PATIENCE = 120_000.0  # milliseconds; a busy machine takes half a minute for a page
 
 
@@ -81,16 +70,11 @@ def address(stores: Stores) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser_page(address: str) -> Iterator[Page]:
     """A page of a new browser; opening the UI once loads its scripts."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=FLAGS)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1700, "height": 1100})
         page.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)
         yield page
-        browser.close()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from nnexp.settings import Settings
 from nnexp.significance import Outcomes
 from nnexp.summary import summarize_records
 from nnexp.training import train
+from tests.chromium import chromium
 from tests.made_up_sweep import Run, run
 
 Curves = dict[str, list[tuple[int, float]]]
@@ -153,7 +155,7 @@ def test_the_page_has_every_part(page: Report) -> None:
 def test_the_logic_table_is_the_sources(page: Report) -> None:
     """Beside the learned network's truth tables stands the logic table of the hand-designed one."""
     for heading in ("a1 = x1 and x2", "a2 = not x1 and not x2", "output = a1 or a2"):
-        assert f">{heading}</th>" in page.html
+        assert f">{heading}</th>" in page.html.replace("\n", " ")
         assert heading in page.markdown
 
 
@@ -265,6 +267,54 @@ def test_every_figure_of_a_degenerate_sweep_is_drawn(kind: str) -> None:
     assert not re.findall(r"\b(?:nan|NaN|inf|None)\b", text)
 
 
+def wide(*, every_factor: bool) -> list[Run]:
+    """Finished runs with cells as wide as they get; they differ in the factors that are always shown, or in all."""
+    rates = {"recovery_rate": 0.996, "contains_rate": 0.996, "solved_rate": 0.996, "confident_rate": 0.996}
+    medians = {"epochs_to_solve_median": 12_345, "reference_distance_median": 0.512}
+    found = []
+    for i in range(12):
+        j = i if every_factor else 0
+        made = run(
+            i,
+            networks=1000,
+            hidden_size=2 + i,
+            learning_rate=1.23e-5 * 2**i,
+            init=("glorot_uniform", "orthogonal")[i % 2],
+            init_scale=0.0123 * 2**i,
+            activation=("sigmoid", "tanh")[j % 2],
+            momentum=0.123 + j / 50,
+            encoding=("bipolar", "binary")[j // 4 % 2],
+            mirror_rate=0.0031,
+            diverged_rate=0.0,
+            **rates,
+            **medians,
+        )
+        loss = ("cross_entropy", "mse")[j // 2 % 2]
+        found.append(replace(made, params={**made.params, "loss": loss}))
+    return found
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_tables_fit_a_page_and_scroll_in_a_narrower_window(tmp_path: Path) -> None:
+    """Nothing is cut at 1280 pixels, whatever is varied; at 700 the table moves, not the page."""
+    widths = "boxes => boxes.map(box => [box.clientWidth, box.scrollWidth])"
+    page = tmp_path / "report.html"
+    with chromium() as browser:
+        for every_factor, columns_shown in ((False, 13), (True, 17)):
+            records = wide(every_factor=every_factor)
+            page.write_text(build_report(summarize_records("small", records), records, lambda _: None).html)
+            tab = browser.new_page(viewport={"width": 1280, "height": 800})
+            tab.goto(page.as_uri())
+            tab.locator("details").evaluate_all("all => all.forEach(one => { one.open = true })")
+            boxes = tab.locator(".scroll")
+            assert tab.locator("#ranked ~ .scroll th").count() == columns_shown
+            assert all(content <= box for box, content in boxes.evaluate_all(widths))
+            tab.set_viewport_size({"width": 700, "height": 800})
+            assert any(content > box for box, content in boxes.evaluate_all(widths))
+            assert tab.evaluate("document.documentElement.scrollWidth") == 700
+
+
 def test_a_task_of_ones_own_without_a_reference() -> None:
     """A truth table without a hand-designed network gets a report without recovery; its names cannot break the page."""
     task = '{"inputs": [[0,0,0],[0,1,1],[1,0,1],[1,1,0]], "targets": [0,1,1,1]}'
@@ -309,6 +359,7 @@ def test_a_retested_winner_shows_both_figures(two: Sweep) -> None:
     html = two.report(retests=fresh).html
     assert "re-tested on fresh networks" in html
     assert "in the sweep (selected)" in html
+    assert "The first is re-tested: 40% of 100." in html
 
 
 def test_exact_families_agree_with_the_metrics(xnor: Sweep) -> None:

@@ -18,12 +18,6 @@ from nnexp.spool import Entry, Spool
 from tests.evidence import FILES, evidence, spooled
 
 
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    """An empty one."""
-    return Spool(tmp_path / "spool")
-
-
 def test_entry_reads_as_written(spool: Spool) -> None:
     """Evidence and files come back as they were, floats to the bit."""
     told = evidence(12)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -58,12 +57,6 @@ def writer(store: Store, notices: list[str]) -> Iterator[Writer]:
     yield made
     store.open.set()
     made.close(5)
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    """An empty one."""
-    return Spool(tmp_path)
 
 
 def until(condition: Callable[[], bool]) -> None:
