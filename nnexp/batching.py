@@ -163,7 +163,7 @@ class _Pass:
         tile, nets, used = self.tile, self.networks, self.who >= 0
         frozen = tile.frozen & used
         bad = used & ~tile.finite() if self.judges else np.zeros_like(used)
-        stop_epoch = self.epoch + self._stop_step()
+        stop_epoch = self.epoch + self._stop_step() if frozen.any() else self.epoch
         if not self.is_look:
             self.epoch[used] += self.steps
         arrived = used & (self.epoch >= self.end)

@@ -4,7 +4,7 @@
 
 The settings are drawn as million.toml draws them. All numbers of cores train the same batch, in alternation; what is
 measured is from the first task given to the last result received, in pools that are up. Each number of seeds is a trial
-of its own process, on one core. Writes results/training.md and results/training.json beside this file.
+of its own process, on one core (Linux). Writes results/training.md and results/training.json beside this file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -82,7 +81,8 @@ def one_trial(seeds: int) -> dict[str, float]:
         began = time.perf_counter()
         result, _, _ = batches.train(pool, settings, np.arange(seeds), 1)
         seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    status = Path("/proc/self/status").read_text()  # ru_maxrss would be the parent's, where that is larger
+    peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
     return {
         "seeds": seeds,
         "seconds": round(seconds, 3),
