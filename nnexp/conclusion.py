@@ -73,12 +73,12 @@ class Conclusion:
             try:
                 self.patience.call(lambda: self.restore(pool))  # noqa: B023  called in this round
                 self.patience.call(lambda: self._retest(pool))  # noqa: B023
+                self.patience.call(lambda: publish(self.study, self.tracking, self.run, pool))  # noqa: B023
             except BrokenExecutor as error:
                 self.patience.wait(0)  # a signal to the whole process group ends the pool too
                 raise execution.broken(error) from error
             finally:
                 execution.abandon(pool)
-            self.patience.call(lambda: publish(self.study, self.tracking, self.run))
             self.study.set(WRITTEN, budget)
 
     def _elected(self, budget: int) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,26 @@ PICTURE = "best_network.png"
 PICTURED = 10
 
 
+def draw(tracking: Tracking, summary: Summary, pool: Executor) -> dict[str, Future[bytes]]:
+    """Begin to draw the best networks of the ten best runs beside the hand-designed one, in the pool.
+
+    Returns:
+        By run what becomes a PNG file's content; a run whose best network is lost or has diverged has none.
+    """
+    pictures = {}
+    for rank, run_id in enumerate(_top(summary), 1):
+        drawn = _portrait(tracking, run_id, f"{summary.name}, {rank}. of {len(summary.ranked)}")
+        if drawn is not None:
+            pictures[run_id] = pool.submit(figures_network.best_network_png, drawn)
+    return pictures
+
+
 def prepare(
-    tracking: Tracking, run: SweepRun, summary: Summary, records: Sequence[RunRecord]
+    tracking: Tracking,
+    run: SweepRun,
+    summary: Summary,
+    records: Sequence[RunRecord],
+    pictures: Mapping[str, Future[bytes]],
 ) -> champion.Standing | None:
     """Mark and picture the ten best runs, and register the best network; again: nothing is doubled.
 
@@ -34,20 +53,23 @@ def prepare(
         run: the sweep's parent.
         summary: its summary, the best re-tested or not.
         records: its runs.
+        pictures: what `draw` gave.
 
     Returns:
         What became of the best network in the registry; None while it is not re-tested.
 
     Raises:
         StoreError: the store cannot be written.
+        BrokenExecutor: the pool ended before the pictures were drawn.
     """
-    top = list(summary.ranked["run_id"].head(PICTURED)) if len(summary.ranked) else []
+    top = _top(summary)
     for record in records:
         if BEST in record.tags and record.run_id not in top:
             tracking.delete_tag(record.run_id, BEST)
     for rank, run_id in enumerate(top, 1):
         tracking.set_tags(run_id, {BEST: f"{rank:02d}"})  # so written, the column sorts
-        _picture(tracking, run_id, f"{summary.name}, {rank}. of {len(summary.ranked)}")
+        if run_id in pictures:
+            _log_picture(tracking, run_id, pictures[run_id].result())
     best = summary.best
     if best is None or best.retest is None:
         return None
@@ -60,24 +82,32 @@ def prepare(
     )
 
 
-def _picture(tracking: Tracking, run_id: str, title: str) -> None:
-    """Draw the run's best network beside the hand-designed one."""
+def _top(summary: Summary) -> list[str]:
+    """The ten best runs."""
+    return list(summary.ranked["run_id"].head(PICTURED)) if len(summary.ranked) else []
+
+
+def _portrait(tracking: Tracking, run_id: str, title: str) -> portrait.Portrait | None:
+    """The run's best network beside the hand-designed one."""
     try:
         network = json.loads(tracking.text(run_id, artifacts.BEST_NETWORK))
     except (NotFoundError, ValueError):
-        return  # `doctor` makes a lost artifact again
+        return None  # `doctor` makes a lost artifact again
     parameters, settings = artifacts.parameters_of(network), network["settings"]
     if not all(np.isfinite(values).all() for values in vars(parameters).values()):
-        return  # even the best of its networks diverged
-    drawn = portrait.portrait(
+        return None  # even the best of its networks diverged
+    return portrait.portrait(
         parameters,
         tasks.get(settings["task"]),
         activation=settings["activation"],
         encoding=settings["encoding"],
         title=title,
     )
+
+
+def _log_picture(tracking: Tracking, run_id: str, content: bytes) -> None:
     with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
-        (Path(directory) / PICTURE).write_bytes(figures_network.best_network_png(drawn))
+        (Path(directory) / PICTURE).write_bytes(content)
         tracking.log_files(run_id, Path(directory))
 
 
