@@ -79,7 +79,7 @@ def bootstrap_mean(
         students[start : start + len(weights)] = (means + noise - mean) / errors
     tail = (1 - confidence) / 2
     upper, lower = np.quantile(students, [tail, 1 - tail])
-    widest = wilson(float(mean[0]) * count, count)
+    widest = wilson(min(float(mean[0]), 1.0) * count, count)  # the mean of ones may be rounded to above 1
     low = max(float(mean[0] - lower * error[0]), float(widest[0]))
     high = min(float(mean[0] - upper * error[0]), float(widest[1]))
     return low, high

@@ -38,7 +38,7 @@ def create_sweep(client: MlflowClient, uri: str, name: str, note: str, tags: Map
 
 
 def _ensure_experiment(client: MlflowClient, uri: str, name: str, note: str) -> tuple[str, bool]:
-    """The experiment's id, and whether this call created it."""
+    """The experiment's id, and whether this call made it the sweep's, so that nobody else creates the parent."""
     # The kind makes the UI open on the table of runs; it asks each visitor for it otherwise.
     tags = {SWEEP: name, NOTE: note[:TAG_LIMIT], "mlflow.experimentKind": "custom_model_development"}
     existing = client.get_experiment_by_name(name)
@@ -51,9 +51,10 @@ def _ensure_experiment(client: MlflowClient, uri: str, name: str, note: str) -> 
             existing = client.get_experiment_by_name(name)
             if existing is None:
                 raise
-    if SWEEP not in existing.tags:  # a user's own experiment of that name is taken in
+    mine = SWEEP not in existing.tags  # a user's own experiment of that name is taken in
+    if mine:
         client.set_experiment_tag(existing.experiment_id, SWEEP, name)
-    return existing.experiment_id, False
+    return existing.experiment_id, mine
 
 
 def _await_parent(client: MlflowClient, name: str, experiment_id: str) -> SweepRun | None:

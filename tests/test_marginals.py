@@ -142,3 +142,13 @@ def test_no_settings_no_marginals() -> None:
     table = marginals(trials_frame([]))
     assert table.empty
     assert "recovery_rate_low" in table
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 1.0])
+def test_an_equal_rate_of_any_number_of_settings_has_an_interval_around_it(rate):
+    """Also where the mean, being a sum of rounded parts, comes out above 1."""
+    for settings in range(2, 120):
+        numbers = np.arange(settings)
+        low, high = bootstrap_mean(np.full(settings, rate), np.full(settings, 1000), numbers, resamples=10)
+        assert 0 <= low <= rate + 1e-12
+        assert rate - 1e-12 <= high <= 1
