@@ -160,8 +160,9 @@ class Products:
         self._dW1_rows = dW1.reshape(len(dW1), -1)
         scale = tanh_scale(A.dtype) * (0.5 if halved else 1.0)
         self._back = np.ascontiguousarray(X, A.dtype)
-        self._forward_products = _row_blocks(np.ascontiguousarray(X.T * scale, A.dtype), self._A_rows)
-        self._backward_products = _row_blocks(self._back, self._dW1_rows)
+        lanes = W1.shape[2]
+        self._forward_products = _row_blocks(np.ascontiguousarray(X.T * scale, A.dtype), self._A_rows, lanes)
+        self._backward_products = _row_blocks(self._back, self._dW1_rows, lanes)
         self._scaled = np.empty_like(self._back)
 
     def forward(self) -> None:
@@ -181,12 +182,12 @@ class Products:
             np.matmul(inputs, self._A_rows, out=rows)
 
 
-def _row_blocks(left: Array, out: Array) -> list[tuple[Array, Array]]:
-    """The rows of ``left`` and of ``out`` in blocks of one product each, by which all columns get the same bits.
+def _row_blocks(left: Array, out: Array, lanes: int) -> list[tuple[Array, Array]]:
+    """The rows of ``left`` and of ``out`` in blocks of one product each, by which all lanes get the same bits.
 
     In float32 OpenBLAS's kernel for AVX2 sums eight or more products in another order for the first eight columns than
-    for the rest, where it makes eight or more rows at once.
+    for the rest, where it makes eight or more rows at once. A lane alone always has the same columns.
     """
     rows, inner = left.shape
-    size = 7 if left.dtype == np.float32 and inner >= 8 else rows
+    size = 7 if left.dtype == np.float32 and inner >= 8 and lanes > 1 else rows
     return [(left[i : i + size], out[i : i + size]) for i in range(0, rows, size)]
