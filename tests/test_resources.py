@@ -75,7 +75,7 @@ def assert_ends(where: Stores) -> None:
     def again() -> None:
         without_answer()
         start_again(where, "sweep")
-        assert_mended(where, None)
+        assert_mended(where, {})
 
     assert in_child(again) == 0
 
@@ -182,4 +182,4 @@ def test_clock_that_jumps_back(where: Stores) -> None:
         start_again(where, "sweep")
 
     assert in_child(clocked) == 0
-    assert in_child(lambda: assert_mended(where, None)) == 0
+    assert in_child(lambda: assert_mended(where, {})) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 from nnexp.errors import StoreError
 from nnexp.spool import Spool
 from nnexp.tracking import Tracking
+from nnexp.tracking_records import SWEEP
 from tests.evidence import spooled
 
 
@@ -51,7 +53,7 @@ def test_parent_is_not_awaited_for_ever_by_a_clock_that_jumped_back(
     tracking: Tracking, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever created the experiment died before its parent run; the wall clock says that this is yet to come."""
-    tracking.client.create_experiment(name)
+    tracking.client.create_experiment(name, tags={SWEEP: name})
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -116,6 +118,18 @@ def test_users_own_runs_stay_when_a_sweep_in_their_experiment_is_deleted(
     assert name not in tracking.sweeps()
     (left,) = tracking.client.search_runs([theirs.experiment_id])
     assert left.info.run_id == theirs.run_id
+
+
+def test_users_own_experiment_is_taken_in_at_once(
+    tracking: Tracking, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one created this moment: no other worker is about to give it a parent run."""
+    tracking.client.create_experiment(name)
+    clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=lambda _: pytest.fail("waits for a run"))
+    monkeypatch.setattr("nnexp.tracking_parents.time", clock)
+    run = tracking.ensure_sweep(name, text="trials = 1\n", note="")
+    monkeypatch.undo()
+    assert tracking.find_sweep(name) == run
 
 
 def test_runs_of_another_study_are_left_alone(tracking: Tracking, name: str) -> None:
