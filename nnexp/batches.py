@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from nnexp import recovery, training
 from nnexp.settings import Settings
 
-#: Networks a task holds at most. Its last networks, which never stop, leave the trainer's tiles nearly empty: a task of
-#: 5,000 epochs spends some 0.3 s on NumPy's calls whatever it holds, so that few large tasks cost less than many.
+#: Networks a task holds at most. Its last networks, which never stop, leave the trainer's tiles nearly empty: 5,000
+#: epochs are 150,000 calls of NumPy whatever the task holds, so that few large tasks cost less than many.
 TASK_NETWORKS = 32768
 #: And at least, where there are that many: below this the fixed cost of NumPy's calls dominates.
 TASK_NETWORKS_LOW = 512

@@ -88,8 +88,8 @@ class _Pass:
         self.one_width = problem.one_width
         width = problem.max_width
         if not self.one_width:  # tiles of equal width: a last one that is nearly empty costs as much as the others
-            tiles = -(-max(len(self.waiting), 1) // width)
-            width = _lanes(-(-max(len(self.waiting), 1) // tiles))
+            count = max(len(self.waiting), 1)
+            width = _lanes(-(-count // -(-count // width)))
         self.tile = Tile(problem, width, self.steps)
         self.who = np.full(width, -1)
         self.epoch = np.zeros(width, np.int64)

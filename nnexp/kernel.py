@@ -155,6 +155,7 @@ class Tile:
         self._hit_bytes = bytearray(width)
         self._hit = np.frombuffer(self._hit_bytes, bool)
         self.frozen = np.zeros(width, bool)
+        self._hidden = self._hidden_layer()
 
     def _layers(self, block: Array) -> tuple[Array, Array, Array]:
         """W1 (K, H, r), W2 (H, r) and b2 (r,) in a block like ``weights``; views, where the block is contiguous."""
@@ -208,8 +209,7 @@ class Tile:
 
     def run(self, steps: int, watches: Mapping[int, Callable[[], None]]) -> None:
         """Take ``steps`` updates; call ``watches[step]`` after that step's forward pass, before its update."""
-        hidden = self._hidden()
-        forward, update = self._forward(hidden), self._update(hidden)
+        forward, update = self._forward(self._hidden), self._update(self._hidden)
         meets_stop = None if self.problem.stop == "none" else self._freeze_those_that_stop
         for step, (worst, product) in enumerate(zip(self.worst[:steps], self.product[:steps], strict=True)):
             forward(worst, product)
@@ -219,7 +219,7 @@ class Tile:
                 watches[step]()
             update()
 
-    def _hidden(self) -> TruthTable | Products:
+    def _hidden_layer(self) -> TruthTable | Products:
         X, A = self.problem.X, self.views["A"]
         W1, dW1 = self._layers(self.weights)[0], self._layers(self.views["change"])[0]
         if self.problem.is_table:

@@ -393,7 +393,7 @@ def cases(generator: Callable[[random.Random], Iterator[Case]]) -> list[Case]:
     return list(dict.fromkeys(generator(random.Random(SEED))))  # noqa: S311  no secret
 
 
-def check(case: Case, status: int, out: str, err: str, directory: Path, before: set[str]) -> None:
+def assert_refused(case: Case, status: int, out: str, err: str, directory: Path, before: set[str]) -> None:
     """What holds for every bad input."""
     told = f"{case}\n→ status {status}\nstdout: {out[:300]}\nstderr: {err[:900]}"
     assert status == 2, told
@@ -428,7 +428,7 @@ def test_bad_input_is_named_and_nothing_is_written(
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             status = run(case.args)
-        check(case, status, out.getvalue(), err.getvalue(), workplace, before)
+        assert_refused(case, status, out.getvalue(), err.getvalue(), workplace, before)
 
 
 def test_there_are_at_least_two_thousand() -> None:
@@ -452,4 +452,4 @@ def test_a_sample_of_them_as_real_programs(workplace: Path) -> None:
             text=True,
             check=False,
         )
-        check(case, done.returncode, done.stdout, done.stderr, workplace, before)
+        assert_refused(case, done.returncode, done.stdout, done.stderr, workplace, before)

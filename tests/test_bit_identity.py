@@ -65,7 +65,7 @@ def companies(draw: st.DrawFn, n_kinds: int, pool: int) -> list[tuple[int, list[
     return [(kind, random.sample(range(pool), min(size, pool))) for kind, size in zip(chosen, sizes, strict=True)]
 
 
-def check(
+def assert_same_bits(
     kinds: tuple[Settings, ...], company: list[tuple[int, list[int]]], cuts: list[int], epochs: int, checked: int = 3
 ) -> None:
     """Train a company together, cut at ``cuts``, and compare some networks of each setting with themselves alone."""
@@ -92,7 +92,7 @@ def test_any_company_any_cut_any_tile_width_gives_the_same_bits(
     cuts = data.draw(st.lists(st.integers(0, EPOCHS), max_size=2))
     lanes = data.draw(st.sampled_from([64, 128, 192, 2048]))
     monkeypatch.setitem(kernel._CACHE, dtype, lanes * 4 * 5)
-    check(kinds(dtype), company, cuts, EPOCHS)
+    assert_same_bits(kinds(dtype), company, cuts, EPOCHS)
 
 
 @functools.cache
@@ -114,7 +114,7 @@ def test_a_thousand_samples_give_the_same_bits_in_any_company(dtype: str, data: 
     """Long sums over samples are where BLAS and NumPy choose their order by size."""
     chosen = data.draw(st.integers(0, 2))
     index = data.draw(st.lists(st.integers(0, 30), min_size=1, max_size=31, unique=True))
-    check(wide(dtype), [(chosen, index)], data.draw(st.lists(st.integers(0, 12), max_size=1)), 12, checked=1)
+    assert_same_bits(wide(dtype), [(chosen, index)], data.draw(st.lists(st.integers(0, 12), max_size=1)), 12, checked=1)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -14,7 +14,8 @@ pytest_plugins = ["tests.images"]
 def test_manifests_fit_the_schemas(objects: list[Object]) -> None:
     """Every object is valid for Kubernetes, and holds no key that its schema does not know."""
     validate = pytest.importorskip("kubernetes_validate")
-    for found in objects:
+    assert objects
+    for found in objects:  # raises where one does not fit
         validate.validate(found, validate.latest_version(), strict=True)
 
 
