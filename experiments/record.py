@@ -24,9 +24,12 @@ from typing import Any
 import numpy as np
 
 import nnexp
-from nnexp import config, intervals, recovery, training
-from nnexp.config import Sweep
-from nnexp.settings import Settings
+from nnexp.network.settings import Settings
+from nnexp.recovery import grades as recovery
+from nnexp.recovery import intervals
+from nnexp.search import sweep_file
+from nnexp.search.sweep_file import Sweep
+from nnexp.training import trainer
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -66,7 +69,7 @@ def verdicts(settings: Settings, index: Sequence[int] | None = None) -> dict[str
     Returns:
         Each grade as (R,) booleans, and ``epochs``, those to solve (inf: never).
     """
-    result = training.train(settings, index=index)
+    result = trainer.train(settings, index=index)
     task = settings.truth_table
     grades = recovery.assess(result.parameters, task, settings.activation, settings.encoding, settings.loss)
     found: dict[str, np.ndarray] = {name: getattr(grades, name) for name in ("correct", "solved", "confident")}
@@ -130,7 +133,7 @@ def marginals(keys: Sequence[str], points: list[dict[str, Any]], rates: dict[str
 def record(name: str, overrides: Sequence[str] = (), out: Any = sys.stderr) -> dict[str, str]:
     """Train the experiment ``name``: its tables as CSV text, by the file name that they have in results/."""
     lines, points, kept = [], [], []
-    sweep = config.load(HERE / f"{name}.toml", overrides)
+    sweep = sweep_file.load(HERE / f"{name}.toml", overrides)
     for change in VARIANTS[name]:
         run = sweep.replace(**change)
         for point in cells(run):

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+#: Public name -> the module that holds it.
 _HOME = {
-    "Settings": "settings",
-    "Parameters": "network",
-    "loss_and_gradients": "network",
-    "predict": "network",
-    "reference": "references",
-    "train": "training",
-    "grade": "summary",
-    "summarize": "summary",
-    "networks": "summary",
-    "sweep": "sweeps",
+    "Settings": "network.settings",
+    "Parameters": "network.model",
+    "loss_and_gradients": "network.model",
+    "predict": "network.model",
+    "reference": "network.reference",
+    "train": "training.trainer",
+    "grade": "analysis.summary",
+    "summarize": "analysis.summary",
+    "networks": "analysis.summary",
+    "sweep": "runner.sweeps",
 }
 
 __all__ = [
@@ -37,12 +38,12 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from nnexp.network import Parameters, loss_and_gradients, predict
-    from nnexp.references import reference
-    from nnexp.settings import Settings
-    from nnexp.summary import grade, networks, summarize
-    from nnexp.sweeps import sweep
-    from nnexp.training import train
+    from nnexp.analysis.summary import grade, networks, summarize
+    from nnexp.network.model import Parameters, loss_and_gradients, predict
+    from nnexp.network.reference import reference
+    from nnexp.network.settings import Settings
+    from nnexp.runner.sweeps import sweep
+    from nnexp.training.trainer import train
 
 
 def __getattr__(name: str) -> Any:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers import mlflow_server, postgresql
+from tests.helpers.servers import mlflow_server, postgresql
 
 if TYPE_CHECKING:
-    from nnexp.spool import Spool
-    from nnexp.tracking import Tracking
+    from nnexp.tracking.outbox import Spool
+    from nnexp.tracking.store import Tracking
 
 STORES = [
     "embedded",
@@ -48,7 +48,7 @@ def tracking_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="session")
 def tracking(tracking_store: str) -> Tracking:
     """The store, opened."""
-    from nnexp.tracking import Tracking  # late: other tests' start stays light
+    from nnexp.tracking.store import Tracking  # late: other tests' start stays light
 
     return Tracking(tracking_store)
 
@@ -62,6 +62,6 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     """An empty one."""
-    from nnexp.spool import Spool
+    from nnexp.tracking.outbox import Spool
 
     return Spool(tmp_path / "spool")

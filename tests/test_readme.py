@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.generate_readme import README, refreshed
+from tests.helpers.generate_readme import README, refreshed
 
 
 def test_the_generated_parts_are_fresh() -> None:
-    """Else `python -m tests.generate_readme` writes them anew."""
+    """Else `python -m tests.helpers.generate_readme` writes them anew."""
     text = README.read_text(encoding="utf-8")
-    assert refreshed(text) == text, "stale: run python -m tests.generate_readme"
+    assert refreshed(text) == text, "stale: run python -m tests.helpers.generate_readme"

@@ -93,16 +93,17 @@ def grading_ms() -> float:
     """Processor time of grading 1,000 networks, the mean over the sweep's hidden sizes."""
     import numpy as np
 
-    from nnexp import batches, training
-    from nnexp.settings import Settings
+    from nnexp.network.settings import Settings
+    from nnexp.runner import jobs
+    from nnexp.training import trainer
 
     times = []
     for hidden_size in range(2, 9):
-        result = training.train(Settings(hidden_size=hidden_size, epochs=500, learning_rate=2.0, seeds=1000))
-        batches.grade(result)
+        result = trainer.train(Settings(hidden_size=hidden_size, epochs=500, learning_rate=2.0, seeds=1000))
+        jobs.grade(result)
         began = time.process_time()
         for _ in range(5):
-            batches.grade(result)
+            jobs.grade(result)
         times.append((time.process_time() - began) / 5)
     return 1000 * float(np.mean(times))
 
@@ -121,15 +122,15 @@ def run(arguments: list[str]) -> dict[str, Any]:
     clock, watcher = Clock(), Watcher()
     watcher.start()
 
-    from nnexp import conclusion, work
+    from nnexp.runner import finalize, trial_loop
     from nnexp.study import Worker
-    from nnexp.tracking import Tracking
+    from nnexp.tracking.store import Tracking
 
     clock.watch(Worker, "claim", "sampling (claims in the study)")
     clock.watch(Worker, "finish", "results told to the study")
-    clock.watch(work, "spool_evidence", "evidence: metrics, Parquet, spool")
+    clock.watch(trial_loop, "spool_evidence", "evidence: metrics, Parquet, spool")
     clock.watch(Tracking, "deliver", "logging to MLflow, in a thread beside")
-    clock.watch(conclusion.Conclusion, "write", "conclusion: re-test, summary, report, pictures")
+    clock.watch(finalize.Conclusion, "write", "conclusion: re-test, summary, report, pictures")
     status = command(["sweep", str(FILE), *arguments])
     seconds = time.perf_counter() - BEGAN
     watcher.end()

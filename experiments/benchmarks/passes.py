@@ -23,9 +23,11 @@ if hasattr(os, "sched_setaffinity"):
 
 import numpy as np
 
-from nnexp import hidden_layer, kernel, tasks
-from nnexp.kernel import Problem, Tile
-from nnexp.network import encode
+from nnexp.network import tasks
+from nnexp.network.model import encode
+from nnexp.training import hidden_layer
+from nnexp.training import tile as kernel
+from nnexp.training.tile import Problem, Tile
 
 HERE = Path(__file__).parent
 BLOCK = 32  # epochs between two looks at who stopped, as in a sweep

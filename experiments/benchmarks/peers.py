@@ -322,20 +322,20 @@ def nnexp(start: Weights, X: Any, Y: Any, rate: float) -> Trainer:
     """`nnexp.training` as a sweep calls it: it notes when each network is first correct and solved, and its history."""
     import json
 
-    from nnexp import training
-    from nnexp.network import Parameters
-    from nnexp.settings import Settings
+    from nnexp.network.model import Parameters
+    from nnexp.network.settings import Settings
+    from nnexp.training import trainer
 
     table = {"inputs": X.T.astype(int).tolist(), "targets": Y.astype(int).tolist()}
     settings = Settings(
         task=json.dumps(table), hidden_size=start[1].shape[1], learning_rate=rate, dtype=str(start[0].dtype),
         epochs=10_000_000, stop="none",
     )  # fmt: skip
-    state = training.start(settings, initial=Parameters(*start))
+    state = trainer.start(settings, initial=Parameters(*start))
 
     def run(epochs: int) -> None:
         nonlocal state
-        (state,) = training.advance([(settings, state)], state.epoch + epochs)
+        (state,) = trainer.advance([(settings, state)], state.epoch + epochs)
 
     def weights() -> Weights:
         p = state.parameters

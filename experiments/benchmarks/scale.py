@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from nnexp import config
+from nnexp.search import sweep_file
 from nnexp.study import SweepStudy, open_storage
 
 HERE = Path(__file__).parent
@@ -42,7 +42,7 @@ def costs(sampler: str, trials: int, storage: str) -> list[float]:
     with tempfile.TemporaryDirectory() as directory:
         address = storage if "://" in storage else str(Path(directory) / storage)
         with open_storage(address) as store:
-            study = SweepStudy.create(store, config.parse(file(sampler, trials)))
+            study = SweepStudy.create(store, sweep_file.parse(file(sampler, trials)))
             worker = study.join()
             found: list[float] = []
             while len(found) < trials:

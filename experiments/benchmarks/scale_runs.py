@@ -29,19 +29,22 @@ from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-from nnexp import config, intervals, provenance, training
-from nnexp.evidence import run_name
-from nnexp.settings import Settings
-from nnexp.spool import Evidence, Spool
+from nnexp.network.settings import Settings
+from nnexp.recovery import intervals
+from nnexp.search import sweep_file
 from nnexp.study import SweepStudy, open_storage
-from nnexp.tracking import Tracking
+from nnexp.tracking import provenance
+from nnexp.tracking.outbox import Evidence, Spool
+from nnexp.tracking.store import Tracking
+from nnexp.tracking.trial_run import run_name
+from nnexp.training import trainer
 
 HERE = Path(__file__).parent
 NAME = "scale"
 NETWORKS = 256
 EPOCHS = 5000
 CURVES = ("loss", "loss_median", "loss_p10", "loss_p90", "xnor_accuracy", "solved_rate")
-POINTS = training.recorded_epochs(EPOCHS).tolist()
+POINTS = trainer.recorded_epochs(EPOCHS).tolist()
 AIMS = {"summarize": 30.0, "status": 3.0}
 
 
@@ -94,7 +97,7 @@ def evidence(trial: int, settings: Settings) -> Evidence:
 def fill(directory: Path, runs: int, delivered: int) -> None:
     """Make both stores."""
     tracking = Tracking(f"sqlite:///{directory}/mlflow.db")
-    plan = config.parse(file(runs))
+    plan = sweep_file.parse(file(runs))
     sweep = tracking.ensure_sweep(NAME, text=plan.text, note="")
     spool = Spool(directory / "spool")
     rates: dict[int, float] = {}

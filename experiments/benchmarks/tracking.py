@@ -27,12 +27,14 @@ from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-from nnexp import config, sweeps, training
-from nnexp.spool import Entry, Evidence, Spool
+from nnexp.runner import sweeps
+from nnexp.search import sweep_file
 from nnexp.stores import Stores
-from nnexp.tracking import Tracking
-from nnexp.tracking_records import STATUS, SweepRun
-from nnexp.writer import Writer
+from nnexp.tracking.delivery import Writer
+from nnexp.tracking.outbox import Entry, Evidence, Spool
+from nnexp.tracking.schema import STATUS, SweepRun
+from nnexp.tracking.store import Tracking
+from nnexp.training import trainer
 
 # isort: split
 import mlflow
@@ -41,7 +43,7 @@ from mlflow.entities import Metric, Param
 HAS_CALLBACK = importlib.util.find_spec("optuna_integration") is not None
 CURVES = ("loss", "loss_median", "loss_p10", "loss_p90", "xnor_accuracy", "solved_rate")
 FINALS = 11
-POINTS = training.recorded_epochs(5000).tolist()
+POINTS = trainer.recorded_epochs(5000).tolist()
 SWEEP = """
 name = "waiting"
 task = "xnor"
@@ -175,7 +177,7 @@ def waiting() -> dict[str, float]:
     sweeps.Writer = Kept  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         before = time.perf_counter()
-        sweeps.sweep(config.parse(SWEEP, "benchmark"), stores=Stores(f"sqlite:///{folder}/mlflow.db"))
+        sweeps.sweep(sweep_file.parse(SWEEP, "benchmark"), stores=Stores(f"sqlite:///{folder}/mlflow.db"))
         seconds = time.perf_counter() - before
     waited = sum(writer.waited for writer in kept)
     return {"sweep_seconds": seconds, "waited_seconds": waited, "waited_share": waited / seconds}

@@ -22,9 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nnexp import batches, execution
-from nnexp.batches import Job
-from nnexp.settings import Settings
+from nnexp.network.settings import Settings
+from nnexp.runner import jobs as batches
+from nnexp.runner import pool as execution
+from nnexp.runner.jobs import Job
 
 HERE = Path(__file__).parent
 TRIALS, SEEDS, EPOCHS = 64, 1000, 5000

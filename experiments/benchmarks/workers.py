@@ -29,7 +29,7 @@ import psycopg
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from tests.servers import MlflowServer, postgresql  # noqa: E402 - the tests' servers, from the checkout
+from tests.helpers.servers import MlflowServer, postgresql  # noqa: E402 - the tests' servers, from the checkout
 
 SWEEP = """name = "{name}"
 trials = {trials}

@@ -16,7 +16,8 @@ from __future__ import annotations
 import numpy as np
 
 import nnexp
-from nnexp import Parameters, Settings, network, tasks
+from nnexp import Parameters, Settings
+from nnexp.network import model, tasks
 
 PATTERNS = 4
 START = Parameters(
@@ -48,7 +49,7 @@ SETTINGS = Settings(
 )
 
 
-def after(updates: int) -> nnexp.training.TrainingResult:
+def after(updates: int) -> nnexp.training.trainer.TrainingResult:
     """The handbook's network after that many updates."""
     return nnexp.train(SETTINGS.replace(epochs=updates), initial=START)
 
@@ -79,7 +80,7 @@ def shown(parameters: Parameters) -> tuple[object, ...]:
 
 def trajectory() -> dict[int, float]:
     """Our tss at the epochs of `TSS`, and at epoch 1."""
-    X, Y = network.encode(tasks.get("xor"), "binary")
+    X, Y = model.encode(tasks.get("xor"), "binary")
     first = nnexp.loss_and_gradients(START, X, Y, activation="sigmoid", loss="mse")[0]
     return {1: tss(float(first[0]))} | {epoch: tss(float(after(epoch - 1).loss[0])) for epoch in list(TSS)[1:]}
 

@@ -22,7 +22,8 @@ from typing import Literal
 import numpy as np
 
 import nnexp
-from nnexp import Parameters, Settings, intervals
+from nnexp import Parameters, Settings
+from nnexp.recovery import intervals
 
 PATTERNS = 4
 MOMENTUM = 0.9

@@ -23,7 +23,8 @@ from collections.abc import Sequence
 import numpy as np
 
 import nnexp
-from nnexp import Parameters, Settings, intervals
+from nnexp import Parameters, Settings
+from nnexp.recovery import intervals
 
 WIDTHS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 REFERENCE = 1.0

@@ -24,7 +24,9 @@ from __future__ import annotations
 import numpy as np
 
 import nnexp
-from nnexp import Parameters, Settings, initializers, intervals, network, tasks
+from nnexp import Parameters, Settings
+from nnexp.network import initializers, model, tasks
+from nnexp.recovery import intervals
 
 KINDS = ("ignores x1", "ignores x2", "through the centre")
 
@@ -62,7 +64,7 @@ def unflat(rows: np.ndarray, hidden: int = 2) -> Parameters:
 
 def loss_and_gradient(rows: np.ndarray, loss: str = "mse") -> tuple[np.ndarray, np.ndarray]:
     """The loss and its gradient for flat weights, on XOR with sigmoid hidden units."""
-    X, Y = network.encode(tasks.get("xor"), "binary")
+    X, Y = model.encode(tasks.get("xor"), "binary")
     values, gradients = nnexp.loss_and_gradients(unflat(rows), X, Y, activation="sigmoid", loss=loss)
     return values, flat(gradients)
 
@@ -114,7 +116,7 @@ def frozen(width: float, networks: int = 1000, epochs: int = 2000) -> dict[str, 
     rng = np.random.default_rng(0)
     shapes = ((networks, 2, 2), (networks, 2), (networks, 2), (networks,))
     initial = Parameters(*(rng.uniform(-width, width, shape) for shape in shapes))
-    X, Y = network.encode(tasks.get("xor"), "binary")
+    X, Y = model.encode(tasks.get("xor"), "binary")
     for dtype in ("float32", "float64"):
         start = Parameters(*(part.astype(dtype) for part in (initial.W1, initial.b1, initial.W2, initial.b2)))
         settings = Settings(

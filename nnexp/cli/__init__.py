@@ -12,30 +12,30 @@ from typing import Any, NoReturn
 import click
 
 from nnexp import __version__
-from nnexp.cli.commands import Command
-from nnexp.cli.failures import Flags, report
+from nnexp.cli.exit_status import Flags, report
+from nnexp.cli.options import Command
 from nnexp.errors import nearest
 
 #: Section of the help -> command -> the module of this package that holds it.
 SECTIONS: dict[str, dict[str, str]] = {
     "One network or setting": {"reference": "networks", "train": "networks", "predict": "networks"},
     "Sweeps": {
-        "new": "sweeping",
-        "sweep": "sweeping",
-        "status": "reading",
-        "stop": "sweeping",
-        "delete": "sweeping",
+        "new": "sweeps",
+        "sweep": "sweeps",
+        "status": "results",
+        "stop": "sweeps",
+        "delete": "sweeps",
     },
     "Results": {
-        "summarize": "reading",
-        "report": "reading",
-        "compare": "reading",
-        "show": "reading",
-        "export": "reading",
+        "summarize": "results",
+        "report": "results",
+        "compare": "results",
+        "show": "results",
+        "export": "results",
         "ui": "services",
     },
-    "Batch jobs": {"submit": "sweeping", "worker": "services"},
-    "Soundness": {"doctor": "soundness", "replay": "soundness", "completion": "soundness"},
+    "Batch jobs": {"submit": "sweeps", "worker": "services"},
+    "Soundness": {"doctor": "maintenance", "replay": "maintenance", "completion": "maintenance"},
 }
 MODULES = {name: module for commands in SECTIONS.values() for name, module in commands.items()}
 

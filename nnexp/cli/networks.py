@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnexp.cli.commands import command, json_output, output, stores
+from nnexp.cli.options import command, json_output, output, stores
 
 if TYPE_CHECKING:
     from nnexp.stores import Stores
@@ -52,14 +52,15 @@ def reference(task: str, as_json: bool) -> None:
     Its truth table with the hidden units' values, its weights and cost, its exact tanh equivalent, and what a literal
     reading of its source would give.
     """
-    from nnexp.cli import card, console
-    from nnexp.gates import explain_reference
+    from nnexp.cli import explain
+    from nnexp.cli import output as console
+    from nnexp.recovery.gates import explain_reference
 
     facts = explain_reference(task)
     if as_json:
         console.document(facts)
     else:
-        card.show_reference(facts)
+        explain.show_reference(facts)
 
 
 @command(
@@ -79,8 +80,9 @@ def train(initial: Path | None, output: Path | None, as_json: bool, **given: Any
     """Train one setting from many seeds and grade the networks."""
     import time
 
-    from nnexp.cli import console, outcome
-    from nnexp.recovery import assess
+    from nnexp.cli import output as console
+    from nnexp.cli import train as outcome
+    from nnexp.recovery.grades import assess
 
     settings, weights = outcome.asked(given, initial)
     started = time.perf_counter()
@@ -88,9 +90,10 @@ def train(initial: Path | None, output: Path | None, as_json: bool, **given: Any
     seconds = time.perf_counter() - started
     grades = assess(result.parameters, settings.truth_table, settings.activation, settings.encoding, settings.loss)
     if output:
-        from nnexp import artifacts, durable
+        from nnexp import _atomic
+        from nnexp.recovery import networks_table
 
-        durable.write_with(output, lambda temporary: artifacts.write_networks(temporary, result, grades))
+        _atomic.write_with(output, lambda temporary: networks_table.write_networks(temporary, result, grades))
     facts = outcome.facts(result, grades, seconds)
     if as_json:
         console.document(facts)
@@ -131,7 +134,8 @@ def predict(
 
     Inputs are 0 and 1, whatever the network's encoding.
     """
-    from nnexp.cli import answers, console
+    from nnexp.cli import output as console
+    from nnexp.cli import predict as answers
 
     rows = answers.inputs(points, table)
     network = answers.network(model, stores, activation, encoding)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nnexp.cli.commands import command, offline, stores, workforce
+from nnexp.cli.options import command, offline, stores, workforce
 
 if TYPE_CHECKING:
     from nnexp.stores import Stores
@@ -34,12 +34,12 @@ def worker(
 ) -> None:
     """Work on every open sweep of the shared store."""
     if healthy:
-        from nnexp import heartbeat
+        from nnexp.runner import liveness
 
-        click.echo(heartbeat.check(), err=True)
+        click.echo(liveness.check(), err=True)
         return
-    from nnexp import worker as work
-    from nnexp.cli.display import Display
+    from nnexp.cli.progress_bar import Display
+    from nnexp.runner import service as work
 
     with Display() as display:
         work.work(
@@ -68,8 +68,8 @@ def ui(name: str | None, host: str, port: int, allowed_hosts: str | None, no_ope
     """
     import signal
 
-    from nnexp import server
     from nnexp.errors import Interrupted
+    from nnexp.tracking import ui as server
 
     def stop(number: int, _frame: object) -> None:
         raise Interrupted(number, "the UI was stopped")
@@ -89,7 +89,7 @@ def ui(name: str | None, host: str, port: int, allowed_hosts: str | None, no_ope
 
 def _page(name: str, stores: Stores) -> str:
     """The parent run's page in MLflow's UI."""
-    from nnexp.tracking import Tracking
+    from nnexp.tracking.store import Tracking
 
     sweep = Tracking(stores.tracking_uri).sweep(name)
     return f"#/experiments/{sweep.experiment_id}/runs/{sweep.run_id}"

@@ -4,11 +4,11 @@
 which claims trials, finishes them, and takes back what dead workers left.
 """
 
-from nnexp.study.records import Claim, Counts, FinishedState, Reclaimed, TrialRecord
+from nnexp.study.claims import Worker
+from nnexp.study.processes import WorkerRecord
 from nnexp.study.storage import Store, open_storage
-from nnexp.study.sweep_study import SweepStudy, SweepSummary
-from nnexp.study.worker import Worker
-from nnexp.study.workers import WorkerRecord
+from nnexp.study.study import SweepStudy, SweepSummary
+from nnexp.study.trials import Claim, Counts, FinishedState, Reclaimed, TrialRecord
 
 __all__ = [
     "Claim",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import optuna
 from optuna.study import Study
 
-from nnexp.study.records import record
+from nnexp.study.trials import record
 
 
 def importances(study: Study, metrics: Sequence[str]) -> dict[str, dict[str, float]]:

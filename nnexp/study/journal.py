@@ -17,7 +17,7 @@ from typing import Any
 from optuna.storages.journal import BaseJournalBackend
 
 from nnexp.errors import StoreError
-from nnexp.study import locks
+from nnexp.study import file_lock
 
 _CHUNK = 1 << 16
 
@@ -104,7 +104,7 @@ class JournalFile(BaseJournalBackend):
                     self._unlock()
 
     def _lock(self) -> None:
-        self._fd = locks.acquire(self.path, os.O_RDWR | os.O_APPEND)
+        self._fd = file_lock.acquire(self.path, os.O_RDWR | os.O_APPEND)
         try:
             self._heal(self._fd)
         except BaseException:
@@ -120,7 +120,7 @@ class JournalFile(BaseJournalBackend):
                 os.fsync(fd)
         finally:
             self._dirty = False
-            locks.release(fd)
+            file_lock.release(fd)
 
     def _write(self, fd: int, data: bytes) -> None:
         start = self._end

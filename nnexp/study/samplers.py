@@ -17,8 +17,8 @@ from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nnexp.config import Sweep
-from nnexp.space import Choice, FloatRange, IntRange
+from nnexp.search.space import Choice, FloatRange, IntRange
+from nnexp.search.sweep_file import Sweep
 
 Searched = Mapping[str, IntRange | FloatRange | Choice]
 Params = dict[str, Any]

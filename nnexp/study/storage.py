@@ -23,9 +23,9 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from nnexp import collector
+from nnexp._redact import redact
 from nnexp.errors import NnexpError, NotFoundError, StoreError, UsageError
-from nnexp.redaction import redact
-from nnexp.study import locks
+from nnexp.study import file_lock
 from nnexp.study.journal import JournalFile
 
 T = TypeVar("T")
@@ -168,14 +168,14 @@ def _open_database(text: str, create: bool) -> Store:
 
 
 def _sqlite(url: URL, create: bool) -> tuple[dict[str, Any], Callable[[str], AbstractContextManager[None]]]:
-    options = {"connect_args": {"timeout": locks.PATIENCE}}
+    options = {"connect_args": {"timeout": file_lock.PATIENCE}}
     if url.database in (None, "", ":memory:"):
         within = threading.Lock()
         return options, lambda _: _held(within)
     path = Path(str(url.database))
     _check_file(path, create)
     # Not the database file itself: closing any descriptor of it would drop SQLite's own locks.
-    return options, lambda _: locks.locked(path.with_name(path.name + ".lock"))
+    return options, lambda _: file_lock.locked(path.with_name(path.name + ".lock"))
 
 
 @contextmanager
@@ -215,7 +215,7 @@ def _advisory(engine: sqlalchemy.Engine) -> Callable[[str], AbstractContextManag
     def limit(connection: DBAPIConnection, _: object) -> None:
         cursor = connection.cursor()
         cursor.execute(f"SET idle_in_transaction_session_timeout = {round(SILENCE * 1000)}")
-        cursor.execute(f"SET lock_timeout = {round(locks.PATIENCE * 1000)}")
+        cursor.execute(f"SET lock_timeout = {round(file_lock.PATIENCE * 1000)}")
         cursor.close()
         connection.commit()
 

@@ -1,0 +1,382 @@
+"""The report of a sweep: one page that needs nothing but itself, and its Markdown twin (floor 3)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from nnexp import _atomic
+from nnexp.analysis import narrative, trials
+from nnexp.analysis import tables as rendering
+from nnexp.analysis.figures import network, style, training
+from nnexp.analysis.figures import settings as figures
+from nnexp.analysis.figures.training import Points
+from nnexp.analysis.outcomes import FAMILIES, NetworksOf, Population, collect, family_shares
+from nnexp.analysis.summary import Summary
+from nnexp.errors import NnexpError
+from nnexp.network.settings import Settings
+from nnexp.recovery.alignment import Portrait, best_portrait
+
+CurvesOf = Callable[[int], Mapping[str, Points]]
+
+#: Rows of the ranked table on the first screen, and further below.
+FIRST_ROWS, ALL_ROWS = 5, 30
+ALL_COLUMNS = (
+    "networks",
+    "recovery_rate",
+    "solved_rate",
+    "confident_rate",
+    "mirror_rate",
+    "epochs_to_solve_median",
+    "reference_distance_median",
+)
+FIRST_COLUMNS = ("networks", "recovery_rate", "solved_rate", "mirror_rate")
+DRAWN_SETTINGS = 6
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: a heading, a caption, and a picture or a table."""
+
+    key: str
+    heading: str
+    caption: str
+    figure: Figure | None = None
+    table: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """A rendered report.
+
+    Attributes:
+        html: one page; pictures are inside it, and it needs no network access.
+        markdown: the same as Markdown; its pictures are files in the directory ``report``.
+        pictures: file name to PNG, for the Markdown twin.
+    """
+
+    html: str
+    markdown: str
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+    def write(self, page: Path) -> list[Path]:
+        """Writes the page, its twin with the ending .md beside it, and the twin's pictures in a directory beside both.
+
+        Args:
+            page: the HTML file; the directory has its name without the ending, and ``-pictures`` if there is no ending.
+
+        Returns:
+            The page and its twin.
+        """
+        pictures = page.with_suffix("") if page.suffix else page.with_name(f"{page.name}-pictures")
+        twin = page.with_suffix(".md")
+        pictures.mkdir(parents=True, exist_ok=True)
+        _atomic.write_text(page, self.html)
+        _atomic.write_text(twin, self.markdown.replace("](report/", f"]({quote(pictures.name)}/"))
+        for name, content in self.pictures.items():
+            _atomic.write_with(pictures / name, functools.partial(_fill, content))
+        return [page, twin]
+
+
+def settings_of(record: trials.Record) -> Settings:
+    """A run's settings from its params.
+
+    Raises:
+        UsageError: they are not the fields of `Settings`.
+    """
+    row = trials.trials_frame([record]).iloc[0]
+    columns = {name: "loss_function" if name == "loss" else name for name in Settings.model_fields}
+    values = {name: row[column] for name, column in columns.items()}
+    return Settings(
+        **{name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+    )
+
+
+def build_report(
+    summary: Summary,
+    records: Iterable[trials.Record],
+    networks_of: NetworksOf,
+    *,
+    curves_of: CurvesOf | None = None,
+    population: Population | None = None,
+    pictures: bool = False,
+) -> Report:
+    """The report of a sweep.
+
+    Args:
+        summary: its summary.
+        records: its runs.
+        networks_of: a trial's networks' table, or None (or an `NnexpError`) where it is missing.
+        curves_of: a trial's curves by name, each a list of (epoch, value); without it there are no loss bands.
+        population: what `collect` read of the same tables, to read them just once.
+        pictures: whether to draw the pictures as PNG too, for the Markdown twin.
+
+    Returns:
+        The page and its twin. What is missing is named in both, and the rest is shown.
+    """
+    runs = {record.trial: record for record in records}
+    population = population if population is not None else collect(runs.values(), networks_of)
+    missing = list(population.missing)
+    drawn = _portrait(summary, runs, networks_of, missing)
+    sections = _sections(summary, population, _curves(summary, curves_of, missing), drawn)
+    if missing:
+        note = f"Missing and left out: {', '.join(missing[:10])}"
+        note += f" and {len(missing) - 10} more." if len(missing) > 10 else "."
+        known = tuple(line for line in summary.notes if not line.startswith("Missing and left out"))
+        summary = dataclasses.replace(summary, notes=(*known, note))
+    context = _context(summary, sections, drawn)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("nnexp.analysis"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    html = environment.get_template("report.html.j2").render(context)
+    images = {f"{s.key}.png": style.png(s.figure) for s in sections if s.figure is not None} if pictures else {}
+    return Report(html, _markdown(summary, sections, drawn, images), images)
+
+
+def _portrait(
+    summary: Summary, runs: Mapping[int, trials.Record], networks_of: NetworksOf, missing: list[str]
+) -> Portrait | None:
+    if summary.best is None:
+        return None
+    trial = summary.best.trial
+    try:
+        table = networks_of(trial)
+        return None if table is None else best_portrait(table, settings_of(runs[trial]), trial)
+    except NnexpError as error:
+        missing.append(f"the best network's picture ({error})")
+        return None
+
+
+def _curves(summary: Summary, curves_of: CurvesOf | None, missing: list[str]) -> dict[int, Mapping[str, Points]]:
+    """The curves of the first settings of the ranking."""
+    found: dict[int, Mapping[str, Points]] = {}
+    for trial in summary.ranked["trial"].head(DRAWN_SETTINGS).tolist() if curves_of is not None else []:
+        try:
+            found[trial] = curves_of(trial)  # type: ignore[misc]
+        except NnexpError as error:
+            missing.append(f"curves of trial {trial} ({error})")
+    return found
+
+
+def _sections(
+    summary: Summary, population: Population, curves: Mapping[int, Mapping[str, Points]], drawn: Portrait | None
+) -> list[Section]:
+    """Every part of the report that there is something to show of."""
+    ranked = summary.ranked
+    if ranked.empty:
+        return []
+    parts = [_network_section(drawn), _marginal_section(summary)]
+    rates = [rate for rate in ("recovery_rate", "mirror_rate", "solved_rate") if ranked[rate].notna().any()]
+    parts += [_phase_section(ranked, rate) for rate in rates]
+    parts += [
+        _family_section(summary, population),
+        _band_section(summary, curves),
+        _solving_section(summary, population),
+        *_importance_sections(summary),
+    ]
+    return [part for part in parts if part is not None]
+
+
+def _network_section(drawn: Portrait | None) -> Section | None:
+    if drawn is None:
+        return None
+    parts = [f"{drawn.title[:1].upper()}{drawn.title[1:]}: the lowest loss among those that reached the goal."]
+    if drawn.task.n_inputs == 2:
+        parts.append(
+            "Colours: the network's output, from dark 0 to bright 1, ½ on the dotted line. Thick lines: where a hidden "
+            "unit changes sign (thin: a spare unit)."
+        )
+    if drawn.reference is not None:
+        parts.append(
+            "Units are in the reference's order and have its signs: to flip or reorder hidden units does not change "
+            "what the network computes."
+        )
+    return Section("network", "The best network", " ".join(parts), network.network_figure(drawn))
+
+
+def _marginal_section(summary: Summary) -> Section:
+    caption = (
+        "Each point is the mean over all settings of that level, with a 95% interval by bootstrap over settings; "
+        "a cross is the level's best setting."
+    )
+    figure = figures.marginal_points(summary.marginals, summary.measure, summary.factors)
+    return Section("factors", "What each factor does", caption, figure, rendering.marginals_table(summary))
+
+
+def _phase_section(ranked: pd.DataFrame, rate: str) -> Section:
+    words = {
+        "recovery_rate": ("Where the hand-designed logic is recovered", "recovered it"),
+        "mirror_rate": ("Where the mirror logic is found", "found its mirror alone"),
+        "solved_rate": ("Where the task is solved", "solved the task"),
+    }
+    heading, verb = words[rate]
+    x, y = (narrative.label(factor) for factor in figures.phase_axes(ranked))
+    caption = f"Mean share of networks that {verb}, by {x} and {y}. Empty cells hold no setting."
+    return Section(f"phase-{rate.removesuffix('_rate')}", heading, caption, figures.phase_diagram(ranked, rate))
+
+
+def _family_section(summary: Summary, population: Population) -> Section | None:
+    shares = family_shares(population, summary.ranked)
+    if shares is None:
+        shares = summary.families
+    if shares.empty:
+        return None
+    exact = all(name in shares for name in FAMILIES)
+    table = rendering.families_table(dataclasses.replace(summary, families=shares))
+    caption = (
+        "By what a network contains: the hand-designed logic, its mirror (the reference with x1 complemented and the "
+        "output negated), both, or neither; the rest did not solve the task."
+        if exact or "hand_designed" in shares
+        else "Networks that solved the task."
+    )
+    return Section("families", "Solutions by hidden size", caption, figures.family_bars(shares), table)
+
+
+def _title(summary: Summary, trial: int) -> str:
+    row = summary.ranked[summary.ranked["trial"] == trial].iloc[0]
+    start = f"{row['init']} × {row['init_scale']:.3g}"
+    return f"trial {trial}: {row['hidden_size']} hidden, rate {row['learning_rate']:.3g}, {start}"
+
+
+def _band_section(summary: Summary, curves: Mapping[int, Mapping[str, Points]]) -> Section | None:
+    ranked = summary.ranked
+    plateaus = bool((ranked["loss_function"] == "cross_entropy").all()) and summary.task in ("xnor", "xor")
+    figure = training.loss_bands({_title(summary, t): keyed for t, keyed in curves.items()}, plateaus=plateaus)
+    if figure is None:
+        return None
+    caption = (
+        "The loss of the first settings of the ranking; dotted lines mark the plateaus on which training can rest."
+    )
+    return Section("loss", "How the loss falls", caption if plateaus else caption.split(";")[0] + ".", figure)
+
+
+def _solving_section(summary: Summary, population: Population) -> Section | None:
+    known = population.epochs_to_solve
+    first = [trial for trial in summary.ranked["trial"].head(DRAWN_SETTINGS).tolist() if trial in known]
+    sizes = summary.ranked.set_index("trial")["hidden_size"]
+    pooled: dict[str, list[np.ndarray[Any, Any]]] = {}
+    for trial in sorted(set(known) & set(sizes.index), key=lambda t: (sizes[t], t)):
+        pooled.setdefault(str(sizes[trial]), []).append(known[trial])
+    epochs = int(summary.ranked["epochs"].max())
+    joined = {name: np.concatenate(parts) for name, parts in pooled.items()}
+    settings = {f"trial {trial} ({sizes[trial]} hidden)": known[trial] for trial in first}
+    figure = training.solving_curves(settings, joined, epochs)
+    if figure is None:
+        return None
+    caption = (
+        "The share of networks that have solved the task by then. Where a curve ends below 100%, the rest did not "
+        f"within {epochs:,} epochs."
+    )
+    return Section("solving", "How soon networks solve it", caption, figure)
+
+
+def _importance_sections(summary: Summary) -> list[Section]:
+    sections = []
+    if any(len(shares) for shares in summary.importance.values()):
+        caption = "The share of the differences between settings that each factor accounts for."
+        figure = figures.importance_bars({k: v for k, v in summary.importance.items() if v})
+        sections.append(Section("importance", "Which factors matter", caption, figure))
+    maps = figures.interaction_maps(summary.ranked, summary.measure, summary.factors)
+    if maps is not None:
+        caption = (
+            f"Mean {narrative.label(summary.measure)} for each pair of factors, over whatever the other factors were. "
+            "Where a row's pattern changes from column to column, the two act together."
+        )
+        sections.append(Section("interactions", "How factors act together", caption, maps))
+    return sections
+
+
+def _context(summary: Summary, sections: Sequence[Section], drawn: Portrait | None) -> dict[str, Any]:
+    shown = rendering.ranked_table(summary, ALL_ROWS, ALL_COLUMNS) if len(summary.ranked) else None
+    return {
+        "summary": summary,
+        "percent": narrative.percent,
+        "interval": narrative.interval,
+        "question": _question(summary),
+        "first": rendering.ranked_table(summary, FIRST_ROWS, FIRST_COLUMNS) if len(summary.ranked) else None,
+        "measure": narrative.label(summary.measure),
+        "ranked": shown,
+        "pareto": rendering.pareto_table(summary),
+        "sections": [
+            {
+                "key": s.key,
+                "heading": s.heading,
+                "caption": s.caption,
+                # The SVG is Matplotlib's own output; texts in it were escaped there.
+                "svg": Markup(style.svg(s.figure, s.key)) if s.figure is not None else None,  # noqa: S704
+                "table": s.table,
+            }
+            for s in sections
+        ],
+        "portrait": drawn,
+        "logic_tables": _logic(drawn),
+    }
+
+
+def _question(summary: Summary) -> str:
+    if summary.measure == "recovery_rate":
+        return "Which settings recover the hand-designed solution?"
+    return "Which settings solve the task?"
+
+
+def _logic(drawn: Portrait | None) -> list[tuple[str, pd.DataFrame]]:
+    """The truth tables of the network's gates and of the hand-designed one's, as the source's logic table has them."""
+    if drawn is None:
+        return []
+    tables = []
+    for title, explained in ((f"learned: {drawn.title}", drawn.explained), ("hand-designed", drawn.designed)):
+        if explained is None:
+            continue
+        units = explained["hidden"][:8]
+        names = {unit["name"]: f"{unit['name']} = {unit['formula']}" for unit in units}
+        output = explained["output"]
+        rows = []
+        for row in explained["rows"][:16]:
+            cells = {f"x{j + 1}": str(row[f"x{j + 1}"]) for j in range(drawn.task.n_inputs)}
+            for position, unit in enumerate(units):
+                cells[names[unit["name"]]] = f"{row[unit['name']]}  ({row['hidden'][position]:.3g})"
+            cells[f"output = {output['formula']}"] = f"{row['output']}  ({row['probability']:.3g})"
+            rows.append(cells | {"target": str(row["target"])})
+        tables.append((title, pd.DataFrame(rows)))
+    return tables
+
+
+def _markdown(
+    summary: Summary, sections: Sequence[Section], drawn: Portrait | None, images: Mapping[str, bytes]
+) -> str:
+    parts = [f"# {_question(summary)}", f"Sweep `{summary.name}`.", *summary.answer]
+    if len(summary.ranked):
+        parts += [
+            "## Settings, best first",
+            rendering.markdown_table(rendering.ranked_table(summary, ALL_ROWS, (*ALL_COLUMNS, "note"))),
+        ]
+    front = rendering.pareto_table(summary)
+    if front is not None:
+        parts += ["## Pareto front", rendering.markdown_table(front)]
+    for section in sections:
+        parts += [f"## {section.heading}", section.caption]
+        if f"{section.key}.png" in images:
+            parts.append(f"![{section.heading}](report/{section.key}.png)")
+        if section.key == "network":
+            for title, table in _logic(drawn):
+                parts += [f"Logic, {title}:", rendering.markdown_table(table)]
+        if section.table is not None:
+            parts.append(rendering.markdown_table(section.table))
+    if summary.notes:
+        parts += ["## Notes", "\n".join(f"- {note}" for note in summary.notes)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _fill(content: bytes, path: Path) -> None:
+    path.write_bytes(content)

@@ -1,0 +1,124 @@
+"""The body of `nnexp predict`: inputs, a network from a file or a store, and its answers (floor 5)."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnexp.cli import output
+from nnexp.errors import UsageError
+from nnexp.network.model import predict as probabilities
+from nnexp.network.network_file import StoredNetwork, read_weights
+from nnexp.stores import Stores
+
+
+def inputs(points: Sequence[str], table: Path | None) -> list[list[float]]:
+    """The inputs asked for, (M, N).
+
+    Raises:
+        UsageError: none at all, something that is no finite number, or rows of unequal length.
+    """
+    rows = [_row(f"--x {point}", point.split(",")) for point in points]
+    if table is not None:
+        rows += _csv(table)
+    if not rows:
+        raise UsageError("--x: missing; give inputs, such as --x 0,1, or a file with --csv")
+    for row in rows:
+        if len(row) != len(rows[0]):
+            raise UsageError(f"--x: {len(row)} values after {len(rows[0])}; all inputs need the same number")
+    return rows
+
+
+def _csv(path: Path) -> list[list[float]]:
+    dash = str(path) == "-"
+    name = "stdin" if dash else str(path)
+    try:
+        if dash:
+            return _csv_rows(name, sys.stdin)
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return _csv_rows(name, file)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"--csv {name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _csv_rows(name: str, lines: Iterable[str]) -> list[list[float]]:
+    rows = []
+    for number, cells in enumerate(csv.reader(lines), 1):
+        header = number == 1 and not any(_is_number(cell) for cell in cells)
+        if cells and not header:
+            rows.append(_row(f"--csv {name}, line {number}", cells))
+    if not rows:
+        raise UsageError(f"--csv {name}: holds no row of numbers")
+    return rows
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _row(where: str, cells: Sequence[str]) -> list[float]:
+    try:
+        row = [float(cell) for cell in cells]
+    except ValueError:
+        row = []
+    if not row or not np.isfinite(row).all():
+        raise UsageError(f"{where}: expected numbers with commas between, such as 0,1")
+    return row
+
+
+def network(source: str, stores: Stores, activation: str | None, encoding: str | None) -> StoredNetwork:
+    """The network that ``source`` names: a JSON file, else a run or a model in MLflow's store.
+
+    Raises:
+        UsageError: a file that holds none, or does not say its activation where the option does not either.
+        NotFoundError: no such run or model.
+    """
+    if source.endswith(".json") or Path(source).is_file():
+        file = read_weights(source)
+        activation, encoding = activation or file.activation, encoding or file.encoding or "binary"
+        if activation is None:
+            raise UsageError(f"--activation: missing, and {source} does not say; give tanh or sigmoid")
+        if len(file.parameters) != 1:
+            raise UsageError(f"--model {source}: holds {len(file.parameters)} networks, expected one")
+        return StoredNetwork(file.parameters, activation, encoding)
+    from nnexp.tracking.load_model import load_network
+
+    found = load_network(source, stores)
+    return StoredNetwork(found.parameters, activation or found.activation, encoding or found.encoding)
+
+
+def facts(net: StoredNetwork, rows: list[list[float]]) -> dict[str, Any]:
+    """Inputs, probabilities of a 1, and answers, ready for JSON."""
+    X = np.array(rows, dtype=np.float64).T
+    if len(X) != net.parameters.n_inputs:
+        raise UsageError(f"--x: {len(X)} values, expected {net.parameters.n_inputs}, the network's inputs")
+    probability = probabilities(
+        net.parameters, 2 * X - 1 if net.encoding == "bipolar" else X, activation=net.activation
+    )
+    return {
+        "activation": net.activation,
+        "encoding": net.encoding,
+        "predictions": [
+            {"x": row, "probability": float(p), "answer": int(p > 0.5)}
+            for row, p in zip(rows, probability[0], strict=True)
+        ],
+    }
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print `facts` as a table."""
+    predictions = found["predictions"]
+    names = [f"x{i + 1}" for i in range(len(predictions[0]["x"]))]
+    output.draw(
+        [*names, "probability of 1", "answer"],
+        [[*(f"{x:g}" for x in line["x"]), line["probability"], line["answer"]] for line in predictions],
+    )

@@ -1,0 +1,133 @@
+"""`status`, `summarize`, `report`, `compare`, `show` and `export`: what the stores hold, read (floor 5)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nnexp.cli.options import command, json_output, output, stores
+
+if TYPE_CHECKING:
+    from nnexp.stores import Stores
+
+
+@command("nnexp status", "nnexp status xnor --json")
+@click.argument("name", required=False)
+@stores
+@json_output
+def status(name: str | None, stores: Stores, as_json: bool) -> None:
+    """Show the sweeps, how far they are, and who works on them."""
+    from nnexp.cli import output as console
+    from nnexp.runner import status as states
+
+    found = states.status(stores, name)
+    if as_json:
+        console.document(found.plain())
+        return
+    for title, table in found.tables():
+        console.frame(table, title)
+
+
+@command("nnexp summarize xnor", "nnexp summarize xnor --format csv > xnor.csv")
+@click.argument("name")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "markdown", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="What is printed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Settings in the table.")
+@output("the summary (by its ending: .txt .md .csv .json .parquet), and print nothing,")
+@stores
+def summarize(name: str, style: str, as_json: bool, top: int, output: Path | None, stores: Stores) -> None:
+    """Say which settings recover the hand-designed network.
+
+    And how sure that is: every rate comes with its interval.
+    """
+    from nnexp.analysis import results, tables
+
+    summary = results.summary(name, stores)
+    if output:
+        tables.write(summary, output)
+        return
+    style = "json" if as_json else style
+    if style in ("table", "markdown"):
+        text = (tables.to_text if style == "table" else tables.to_markdown)(summary, top)
+    else:
+        text = (tables.to_csv if style == "csv" else tables.to_json)(summary)
+    click.echo(text, nl=False)
+
+
+@command("nnexp report xnor", "nnexp report xnor --output xnor.html")
+@click.argument("name")
+@output("the report as one HTML file (its Markdown twin goes beside it)")
+@click.option("--no-log", is_flag=True, help="Do not log it to the sweep's MLflow run.")
+@stores
+def report(name: str, output: Path | None, no_log: bool, stores: Stores) -> None:
+    """Write the report with its pictures as one HTML file."""
+    from nnexp.analysis import results
+
+    for path in results.report(name, stores, output or Path(f"{name}-report.html"), log=not no_log):
+        click.echo(path)
+
+
+@command("nnexp compare xnor xnor-bipolar")
+@click.argument("first")
+@click.argument("second")
+@stores
+@json_output
+def compare(first: str, second: str, stores: Stores, as_json: bool) -> None:
+    """Put two sweeps or two runs side by side."""
+    from nnexp.analysis import results
+    from nnexp.cli import output as console
+
+    found = results.compare(first, second, stores)
+    if as_json:
+        console.document(found.plain())
+        return
+    for line in found.answer:
+        click.echo(line)
+    for title, table in found.tables:
+        console.frame(table, title)
+
+
+@command("nnexp show 4f0c2b7e9d1a4c55a5e8f1d2b3c4d5e6", "nnexp show xnor#12 --json")
+@click.argument("run")
+@click.option("--network", type=click.IntRange(min=0), help="Its index in the run.  [default: the best]")
+@stores
+@json_output
+def show(run: str, network: int | None, stores: Stores, as_json: bool) -> None:
+    """Explain how a run's network solves its task.
+
+    Shows each hidden unit's truth table and gate, and the output's.
+
+    RUN is MLflow's run id, or a sweep's name with the trial's number: xnor#12.
+    """
+    from nnexp.analysis import results
+    from nnexp.cli import explain
+    from nnexp.cli import output as console
+
+    facts = results.explain(run, stores, network)
+    if as_json:
+        console.document(facts)
+    else:
+        explain.show_network(facts)
+
+
+@command("nnexp export xnor", "nnexp export xnor --output xnor.csv")
+@click.argument("name")
+@output("every network of the sweep, a row each (.parquet or .csv; NAME.parquet by default),")
+@stores
+def export(name: str, output: Path | None, stores: Stores) -> None:
+    """Write every network of a sweep as one table.
+
+    A row a network: its setting, grades and weights.
+    """
+    from nnexp.analysis import results
+
+    click.echo(results.export(name, stores, output or Path(f"{name}.parquet")))

@@ -1,0 +1,117 @@
+"""The body of `nnexp train`: what a setting's networks came to, in figures (floor 5)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnexp.cli import output
+from nnexp.cli.progress_bar import duration, percent
+from nnexp.errors import UsageError
+from nnexp.network.model import Parameters
+from nnexp.network.network_file import read_weights
+from nnexp.network.settings import Settings
+from nnexp.recovery.grades import Grades
+from nnexp.recovery.intervals import wilson
+from nnexp.recovery.trial_metrics import final_metrics
+from nnexp.training import trainer
+from nnexp.training.trainer import TrainingResult
+
+GRADES = ("correct", "solved", "confident", "contains", "recovered")
+
+
+def asked(given: Mapping[str, Any], initial: Path | None) -> tuple[Settings, Parameters | None]:
+    """The setting that the options describe, and the weights to start from; what only the file says is the file's.
+
+    Raises:
+        UsageError: a wrong value, or weights that are not of the setting's shape.
+    """
+    given = {key: value for key, value in given.items() if value is not None}
+    if initial is None:
+        return Settings(**given), None
+    file = read_weights(initial)
+    count, inputs = len(file.parameters), file.parameters.n_inputs
+    if given.get("seeds", count) != count:
+        raise UsageError(f"--seeds {given['seeds']}: {initial} holds {count} networks; leave --seeds out")
+    said = {"activation": file.activation, "encoding": file.encoding, "task": file.task}
+    known = {key: value for key, value in said.items() if value is not None}
+    settings = Settings(**{"hidden_size": file.parameters.hidden_size, **known, "seeds": count, **given})
+    if settings.hidden_size != file.parameters.hidden_size or settings.truth_table.n_inputs != inputs:
+        raise UsageError(
+            f"{initial}: weights of {file.parameters.hidden_size} hidden units and {inputs} inputs,"
+            f" expected {settings.hidden_size} and {settings.truth_table.n_inputs}"
+        )
+    return settings, file.parameters
+
+
+def trained(settings: Settings, initial: Parameters | None) -> TrainingResult:
+    """Train in some fifty slices, so that a terminal sees how far it is (the slices do not change a bit)."""
+    state = trainer.start(settings, initial=initial)
+    step = max(1, settings.epochs // 50)
+    with percent(f"training {len(state):,} networks", settings.epochs) as show:
+        for epoch in range(step, settings.epochs + step, step):
+            (state,) = trainer.advance([(settings, state)], min(epoch, settings.epochs))
+            show(min(epoch, settings.epochs))
+    return trainer.result(settings, state)
+
+
+def facts(result: TrainingResult, grades: Grades, seconds: float) -> dict[str, Any]:
+    """Everything that is shown, ready for JSON: rates with Wilson intervals, families, plateaus, medians."""
+    metrics = final_metrics(result, grades, seconds)
+    whole = np.where(result.diverged, np.inf, result.loss)
+    return {
+        "settings": result.settings.model_dump(),
+        "networks": len(result),
+        "rates": {name: _rate(getattr(grades, name)) for name in GRADES if getattr(grades, name) is not None},
+        "diverged": int(result.diverged.sum()),
+        "families": None if grades.family is None else dict(Counter(grades.family.tolist()).most_common()),
+        "plateaus": None
+        if grades.plateau is None
+        else dict(Counter(name for name in grades.plateau.tolist() if name).most_common()),
+        "loss_median": float(np.median(whole)),
+        "epochs_to_solve_median": metrics.get("epochs_to_solve_median"),
+        "seconds": seconds,
+    }
+
+
+def _rate(holds: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, float | int]:
+    count = int(holds.sum())
+    low, high = wilson(count, len(holds))
+    return {"count": count, "rate": count / len(holds), "low": float(low), "high": float(high)}
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print `facts` for people."""
+    settings, total = found["settings"], found["networks"]
+    shown = {key: value for key, value in settings.items() if key not in ("task", "seeds")}
+    task = "the given task" if settings["task"].startswith("{") else settings["task"]
+    output.draw(
+        ["grade", "networks", "share", "95% interval"],
+        [
+            [name, rate["count"], f"{rate['rate']:.1%}", f"{rate['low']:.1%} to {rate['high']:.1%}"]
+            for name, rate in found["rates"].items()
+        ],
+        f"{total:,} networks on {task}",
+    )
+    solve = found["epochs_to_solve_median"]
+    lines = [("setting", ", ".join(f"{key} {value}" for key, value in shown.items()))]
+    if found["families"]:
+        lines.append(("families", _counts(found["families"])))
+    if found["plateaus"]:
+        lines.append(("not solved, resting at", _counts(found["plateaus"])))
+    if found["diverged"]:
+        lines.append(("diverged", f"{found['diverged']:,}"))
+    lines += [
+        ("median loss", f"{found['loss_median']:.4g}"),
+        ("median epochs to solve", f"none within {settings['epochs']:,}" if solve is None else f"{solve:,.0f}"),
+        ("time", f"{duration(found['seconds'])}, {total / found['seconds']:,.0f} networks/s"),
+    ]
+    output.pairs(lines)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

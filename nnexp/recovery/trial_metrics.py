@@ -1,0 +1,130 @@
+"""What one trial's training comes to, as numbers with names: its curves and its final metrics (floor 2).
+
+Axes: R networks, T recorded epochs.
+
+Rates are shares of all R networks: a diverged one counts as a failure. Means, medians and quantiles of losses,
+accuracies and distances leave the networks that diverged out, at every epoch, so that a curve is always of the same
+networks. What is undefined is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnexp.network.model import Array
+from nnexp.network.reference import solving_loss
+from nnexp.recovery.grades import Grades, solved
+from nnexp.recovery.intervals import wilson
+
+if TYPE_CHECKING:
+    from nnexp.training.trainer import TrainingResult
+
+QUANTILES = {"loss_median": 0.5, "loss_p10": 0.1, "loss_p90": 0.9}
+
+
+def final_metrics(result: TrainingResult, grades: Grades, train_seconds: float) -> dict[str, float]:
+    """The metrics that are logged once, at a trial's end, by the contract's names.
+
+    ``mirror_rate`` is the share of the family "mirror" (without "both"). ``epochs_to_solve_median`` is over all
+    networks with the unsolved at infinity, so there is none where half or more are unsolved.
+    """
+    alive = ~result.diverged
+    R = len(alive)
+
+    def rate(holds: NDArray[np.bool_]) -> float:
+        return float(np.count_nonzero(holds & alive)) / R
+
+    metrics = {"correct_rate": rate(grades.correct), "confident_rate": rate(grades.confident)}
+    if grades.contains is not None and grades.recovered is not None:
+        low, high = wilson(np.count_nonzero(grades.recovered & alive), R)
+        metrics |= {
+            "recovery_rate": rate(grades.recovered),
+            "recovery_rate_low": float(low),
+            "recovery_rate_high": float(high),
+            "contains_rate": rate(grades.contains),
+        }
+    if grades.family is not None:
+        metrics["mirror_rate"] = rate(grades.family == "mirror")
+    metrics["diverged_rate"] = 1 - rate(alive)
+    metrics["epochs_to_solve_median"] = _median_epochs(result.epochs_to_solve)
+    if grades.reference_distance is not None:
+        distances = grades.reference_distance[alive]
+        known = distances[~np.isnan(distances)]
+        metrics["reference_distance_median"] = float(np.median(known)) if known.size else math.nan
+    metrics["train_seconds"] = train_seconds
+    return {key: value for key, value in metrics.items() if math.isfinite(value)}
+
+
+def curves(result: TrainingResult, grades: Grades | None = None) -> list[tuple[str, int, float]]:
+    """The curves as (key, epoch, value), in the order of the epochs; the last point is the final value.
+
+    Args:
+        result: the training, finished or not; what it has not reached is left out.
+        grades: its grades where they are known; else the networks are graded for the last point of ``solved_rate``.
+    """
+    alive = ~result.diverged
+    epochs, loss, accuracy = _recorded(result)
+    solved_rate = _solved_at(result, epochs, loss, accuracy).mean(axis=1)
+    solved_rate[-1] = (_solved_now(result) if grades is None else grades.solved)[alive].sum() / len(alive)
+    values: dict[str, Array] = {}
+    if alive.any():
+        values |= _spread(loss[:, alive])
+        name = "xnor_accuracy" if result.settings.task == "xnor" else "accuracy"
+        values[name] = accuracy[:, alive].mean(axis=1)
+    values["solved_rate"] = solved_rate
+    table = [(key, column.tolist()) for key, column in values.items()]
+    return [
+        (key, epoch, column[t])
+        for t, epoch in enumerate(epochs.tolist())
+        for key, column in table
+        if math.isfinite(column[t])
+    ]
+
+
+def _recorded(result: TrainingResult) -> tuple[NDArray[np.int64], Array, Array]:
+    """The epochs that every network that did not diverge has reached (T,), and their losses and accuracies (T, R).
+
+    A training that ended between two recorded epochs gets a last row of its final values.
+    """
+    history, alive = result.history, ~result.diverged
+    reached = ~np.isnan(history.loss[:, alive]).any(axis=1)
+    epochs, loss, accuracy = history.epochs[reached], history.loss[reached], history.accuracy[reached]
+    last = int(result.epochs_trained[alive].max(initial=0))
+    if not len(epochs) or last > epochs[-1]:
+        epochs = np.append(epochs, last)
+        loss = np.vstack([loss, result.loss])
+        accuracy = np.vstack([accuracy, result.accuracy])
+    return epochs, loss, accuracy
+
+
+def _solved_at(result: TrainingResult, epochs: NDArray[np.int64], loss: Array, accuracy: Array) -> NDArray[np.bool_]:
+    """(T, R) whether a network was solved at an epoch; under mse, which records no cross-entropy, had been by then."""
+    task = result.settings.truth_table
+    if result.settings.loss == "cross_entropy":
+        enough = loss < solving_loss(task.n_samples)
+    else:
+        enough = result.epochs_to_solve <= epochs[:, None]
+    holds: NDArray[np.bool_] = enough & (accuracy >= 1) & ~result.diverged
+    return holds
+
+
+def _solved_now(result: TrainingResult) -> NDArray[np.bool_]:
+    s = result.settings
+    return solved(result.parameters, s.truth_table, s.activation, s.encoding)
+
+
+def _spread(loss: Array) -> dict[str, Array]:
+    """Mean and quantiles over the networks, (T,) each; quantiles interpolate linearly between order statistics."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        values: dict[str, Any] = {"loss": loss.mean(axis=1)}
+        values |= zip(QUANTILES, np.quantile(loss, list(QUANTILES.values()), axis=1), strict=True)
+    return values
+
+
+def _median_epochs(epochs: Array) -> float:
+    """The median with nan, never, at infinity."""
+    return float(np.median(np.where(np.isnan(epochs), np.inf, epochs)))

@@ -1,0 +1,1 @@
+"""Where study, pool, tracking and analysis meet: sweep, worker, conclusion, doctor, replay."""

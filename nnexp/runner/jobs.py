@@ -1,0 +1,150 @@
+"""A batch of trials as tasks for a pool: what is sent to a worker process, and what comes back (floor 3).
+
+Everything here is plain frozen values; the pool's workers know nothing of Optuna, MLflow or files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnexp.network.settings import Settings
+from nnexp.recovery import grades as recovery
+from nnexp.training import trainer
+
+#: Networks a task holds at most. Its last networks, which never stop, leave the trainer's tiles nearly empty: 5,000
+#: epochs are 150,000 calls of NumPy whatever the task holds, so that few large tasks cost less than many.
+TASK_NETWORKS = 32768
+#: And at least, where there are that many: below this the fixed cost of NumPy's calls dominates.
+TASK_NETWORKS_LOW = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Some networks of one trial, to be trained to epoch ``until``.
+
+    Attributes:
+        state: where an earlier job of the same networks ended; None starts them.
+    """
+
+    trial: int
+    settings: Settings
+    index: NDArray[np.int64]
+    until: int
+    state: trainer.State | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """What a job gave.
+
+    Attributes:
+        state: what the rest of the training depends on; None when the training is over.
+        seconds: this job's share of its task's time.
+    """
+
+    trial: int
+    result: trainer.TrainingResult
+    grades: recovery.Grades
+    state: trainer.State | None
+    seconds: float
+
+
+def run_jobs(jobs: Sequence[Job]) -> list[Segment]:
+    """Trains and grades ``jobs`` (all to one ``until``) side by side; runs in a pool's worker."""
+    began = time.perf_counter()
+    pairs = [(job.settings, job.state or trainer.start(job.settings, job.index)) for job in jobs]
+    states = trainer.advance(pairs, jobs[0].until)
+    graded = []
+    for job, state in zip(jobs, states, strict=True):
+        result = trainer.result(job.settings, state)
+        graded.append((result, grade(result)))
+    seconds = time.perf_counter() - began
+    costs = [cost(job) for job in jobs]
+    return [
+        Segment(
+            job.trial,
+            result,
+            grades,
+            state if job.until < job.settings.epochs else None,
+            seconds * own / sum(costs),
+        )
+        for job, state, (result, grades), own in zip(jobs, states, graded, costs, strict=True)
+    ]
+
+
+def grade(result: trainer.TrainingResult) -> recovery.Grades:
+    """The grades of a training's final weights."""
+    s = result.settings
+    return recovery.assess(result.parameters, s.truth_table, s.activation, s.encoding, s.loss)
+
+
+def cost(job: Job) -> float:
+    """What a job costs beside others: proportional to its networks, hidden units and epochs."""
+    return len(job.index) * job.settings.hidden_size * job.until
+
+
+def submit(pool: Executor, jobs: Iterable[Job], workers: int) -> list[Future[list[Segment]]]:
+    """Sends jobs to the pool as tasks, the most expensive first; jobs of one hidden size share a task."""
+    tasks = sorted(pack(list(jobs), workers), key=lambda task: -sum(map(cost, task)))
+    return [pool.submit(run_jobs, task) for task in tasks]
+
+
+def pack(jobs: Sequence[Job], workers: int) -> Iterator[list[Job]]:
+    """Groups jobs into tasks of one shape and one ``until``: few, of equal size, and several for every worker."""
+    total = sum(len(job.index) for job in jobs)
+    limit = int(np.clip(total // (3 * workers), TASK_NETWORKS_LOW, TASK_NETWORKS))
+    groups: dict[tuple[object, ...], list[Job]] = {}
+    for job in jobs:
+        s = job.settings
+        groups.setdefault((s.hidden_size, s.task, s.dtype, s.activation, s.loss, job.until), []).append(job)
+    for group in groups.values():
+        networks = sum(len(job.index) for job in group)
+        yield from _fill(group, size=-(-networks // -(-networks // limit)))
+
+
+def _fill(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
+    """Tasks of ``size`` networks; a job in mid-training stays whole."""
+    task: list[Job] = []
+    room = size
+    for job in jobs:
+        rest: Job | None = job
+        while rest is not None:
+            if task and (room == 0 or (rest.state is not None and len(rest.index) > room)):
+                yield task
+                task, room = [], size
+            part, rest = (rest, None) if rest.state is not None else _cut(rest, room)
+            task.append(part)
+            room = max(room - len(part.index), 0)
+    yield task
+
+
+def _cut(job: Job, at: int) -> tuple[Job, Job | None]:
+    """A job's first ``at`` networks, and the others."""
+    if len(job.index) <= at:
+        return job, None
+    return dataclasses.replace(job, index=job.index[:at]), dataclasses.replace(job, index=job.index[at:])
+
+
+def join(segments: Sequence[Segment]) -> recovery.GradedNetworks:
+    """One trial's segments, put together in the order of their networks' index."""
+    parts = sorted(segments, key=lambda segment: int(segment.result.index[0]))
+    if len(parts) == 1:
+        return recovery.GradedNetworks(parts[0].result, parts[0].grades, parts[0].seconds)
+    result = trainer.concatenate([part.result for part in parts])
+    grades = recovery.concatenate([part.grades for part in parts])
+    return recovery.GradedNetworks(result, grades, sum(part.seconds for part in parts))
+
+
+def train(
+    pool: Executor, settings: Settings, index: NDArray[np.int64], workers: int, until: int | None = None
+) -> recovery.GradedNetworks:
+    """Trains and grades networks ``index`` of one setting, spread over the pool, to epoch ``until`` or their end."""
+    futures = submit(pool, [Job(0, settings, index, until or settings.epochs)], workers)
+    return join([segment for future in futures for segment in future.result()])

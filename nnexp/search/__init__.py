@@ -1,0 +1,1 @@
+"""What a sweep tries: the sweep file and the search space."""

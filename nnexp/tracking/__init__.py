@@ -1,0 +1,1 @@
+"""What MLflow holds of a sweep, and how finished trials get there."""

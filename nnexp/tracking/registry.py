@@ -1,0 +1,230 @@
+"""The best network as an MLflow model, and the registry's alias on the best of all (floor 4; imports MLflow)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from nnexp.network import tasks
+from nnexp.recovery.intervals import wilson
+from nnexp.tracking.client import translated
+from nnexp.tracking.load_model import NETWORK_FILE
+from nnexp.tracking.schema import SWEEP, TRIAL, SweepRun, pages
+from nnexp.tracking.store import Tracking
+
+# isort: split
+import pandas as pd
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", UserWarning)  # on being imported it warns of type hints of its own
+    import mlflow.pyfunc
+
+ALIAS = "champion"
+INDEX = "nnexp.network"
+RATE, LOW, HIGH, NETWORKS = "nnexp.retest_rate", "nnexp.retest_low", "nnexp.retest_high", "nnexp.retest_networks"
+
+_CODE = Path(__file__).with_name("champion_model.py")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A sweep's best network, with what its setting reached on fresh networks.
+
+    Attributes:
+        task: the task's spec.
+        trial: of the winning setting.
+        run_id: its run.
+        network: the content of its ``best_network.json``.
+        successes: how many of the re-tested networks recovered (solved, where the task has no reference).
+        networks: how many were re-tested.
+    """
+
+    task: str
+    trial: int
+    run_id: str
+    network: Mapping[str, Any]
+    successes: int
+    networks: int
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The re-test's rate with its interval, by metric name."""
+        low, high = wilson(self.successes, self.networks)
+        rate = self.successes / self.networks
+        return {"retest_rate": rate, "retest_low": float(low), "retest_high": float(high)}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What became of a candidate: its version, and who holds the title now."""
+
+    model: str
+    version: str
+    champion: str
+    moved: bool
+
+    @property
+    def line(self) -> str:
+        """In words."""
+        if self.moved:
+            return f"models:/{self.model}@{ALIAS} is version {self.version}, this sweep's best network"
+        if self.version == self.champion:
+            return f"models:/{self.model}@{ALIAS} still is version {self.version}, this sweep's best network"
+        return (
+            f"registered as {self.model} version {self.version}; {ALIAS} stays with version {self.champion}, "
+            "whose re-tested interval has a lower end at least as high"
+        )
+
+
+def crown(tracking: Tracking, sweep: SweepRun, candidate: Candidate) -> Standing:
+    """Log the network as the sweep's model, register it, and move the alias if its interval's lower end is higher.
+
+    Again with the same candidate: nothing new is made.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    name = model_name(candidate.task)
+    with translated(tracking.uri):
+        version = _find(tracking, name, candidate) or _register(tracking, sweep, name, candidate)
+        present = champion(tracking, name)
+        held = float(present.tags.get(LOW, -1)) if present is not None else -1.0
+        moved = candidate.figures["retest_low"] > held
+        if moved:
+            tracking.client.set_registered_model_alias(name, ALIAS, version.version)
+    holder = str(version.version) if moved or present is None else str(present.version)
+    return Standing(name, str(version.version), holder, moved)
+
+
+def model_name(task: str) -> str:
+    """The registered model's name: the task's, without what the registry does not take."""
+    if tasks.get(task).is_custom:
+        return f"task-{hashlib.sha256(task.encode()).hexdigest()[:8]}"
+    return task.replace(":", "-")
+
+
+def champion(tracking: Tracking, name: str) -> ModelVersion | None:
+    """The version that holds the alias, or None."""
+    try:
+        found: ModelVersion = tracking.client.get_model_version_by_alias(name, ALIAS)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    return found
+
+
+def _find(tracking: Tracking, name: str, candidate: Candidate) -> ModelVersion | None:
+    """The candidate's version, if it is registered already."""
+    version: ModelVersion
+    for version in pages(tracking.client.search_model_versions, f"name = '{name}'"):
+        same = version.tags.get("nnexp.run_id") == candidate.run_id
+        if same and version.tags.get(INDEX) == str(candidate.network["index"]):
+            return version
+    return None
+
+
+def _register(tracking: Tracking, sweep: SweepRun, name: str, candidate: Candidate) -> ModelVersion:
+    try:
+        tracking.client.create_registered_model(
+            name, description=f"The network that solves {name}, from the setting whose re-test did best of all sweeps."
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    model = _log_model(tracking, sweep, name, candidate)
+    figures = candidate.figures
+    tags = {
+        SWEEP: sweep.name,
+        TRIAL: str(candidate.trial),
+        "nnexp.run_id": candidate.run_id,
+        INDEX: str(candidate.network["index"]),
+        RATE: repr(figures["retest_rate"]),
+        LOW: repr(figures["retest_low"]),
+        HIGH: repr(figures["retest_high"]),
+        NETWORKS: str(candidate.networks),
+    }
+    return tracking.client.create_model_version(
+        name,
+        source=model.artifact_location,  # "models:/ID" is looked up in the global store, maybe another
+        run_id=sweep.run_id,
+        model_id=model.model_id,
+        tags=tags,
+        description=_description(sweep, candidate),
+    )
+
+
+def _description(sweep: SweepRun, candidate: Candidate) -> str:
+    figures = candidate.figures
+    return (
+        f"Network {candidate.network['index']} of trial {candidate.trial} of sweep {sweep.name}. "
+        f"On {candidate.networks:,} fresh networks its setting reached {figures['retest_rate']:.1%} "
+        f"(95% interval {figures['retest_low']:.1%} to {figures['retest_high']:.1%})."
+    )
+
+
+def _log_model(tracking: Tracking, sweep: SweepRun, name: str, candidate: Candidate) -> LoggedModel:
+    """Log the model as an output of the parent run, with the metrics that chose it."""
+    settings = {key: str(value)[:500] for key, value in candidate.network["settings"].items()}
+    model = tracking.client.create_logged_model(
+        sweep.experiment_id,
+        name=name,
+        source_run_id=sweep.run_id,
+        tags={SWEEP: sweep.name, TRIAL: str(candidate.trial)},
+        params=settings,
+        model_type="two-layer network",
+    )
+    with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
+        save_model(Path(directory) / "model", candidate.network, candidate.task)
+        tracking.client.log_model_artifacts(model.model_id, str(Path(directory) / "model"))
+    tracking.client.finalize_logged_model(model.model_id, "READY")
+    tracking.client.log_outputs(sweep.run_id, [LoggedModelOutput(model.model_id, 0)])
+    now = int(time.time() * 1000)
+    metrics = [
+        Metric(key, value, now, 0, model_id=model.model_id, run_id=sweep.run_id)
+        for key, value in candidate.figures.items()
+    ]
+    tracking.client.log_batch(sweep.run_id, metrics=metrics)
+    return model
+
+
+def save_model(path: Path, network: Mapping[str, Any], task: str) -> None:
+    """Save a network as an MLflow model: code and JSON, no pickle, with signature and input example.
+
+    Args:
+        path: a directory that does not exist.
+        network: the content of a ``best_network.json``.
+        task: its task's spec.
+    """
+    settings = network["settings"]
+    content = {key: settings[key] for key in ("activation", "encoding")} | {"task": task, "weights": network["weights"]}
+    rows = tasks.get(task).inputs
+    example = pd.DataFrame(rows[:8], columns=[f"x{i + 1}" for i in range(len(rows[0]))], dtype="float64")
+    # Columns without names take rows, arrays, tables and CSV alike, by position.
+    signature = ModelSignature(
+        inputs=Schema([ColSpec("double") for _ in rows[0]]), outputs=Schema([ColSpec("double", "probability")])
+    )
+    with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
+        file = Path(directory) / NETWORK_FILE
+        file.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        mlflow.pyfunc.save_model(
+            path,
+            python_model=str(_CODE),
+            artifacts={"network": str(file)},
+            signature=signature,
+            input_example=example,
+            pip_requirements=[f"{name}=={installed(name)}" for name in ("mlflow", "numpy", "pandas")],
+        )

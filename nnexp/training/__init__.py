@@ -1,0 +1,1 @@
+"""Training: thousands of networks side by side, by batched gradient descent."""

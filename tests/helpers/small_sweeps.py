@@ -1,0 +1,161 @@
+"""Small sweeps that are really run, in this process or in ones that can be killed, and what must hold of their end."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import multiprocessing
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from nnexp import cli
+from nnexp.recovery import networks_table
+from nnexp.runner import doctor, sweeps
+from nnexp.search import sweep_file
+from nnexp.stores import Stores
+from nnexp.study import SweepStudy, open_storage
+from nnexp.tracking.outbox import Spool
+from nnexp.tracking.store import Tracking
+
+SPACE: dict[str, Any] = {
+    "hidden_size": {"low": 2, "high": 4},
+    "learning_rate": {"low": 1e-2, "high": 10.0, "log": True},
+    "init": ["glorot_uniform", "normal"],
+}
+
+
+def plan(**changes: Any) -> sweep_file.Sweep:
+    """A sweep whose trials take some 10 ms each."""
+    values: dict[str, Any] = {
+        "name": "s",
+        "trials": 8,
+        "seeds": 12,
+        "epochs": 40,
+        "sampler": "random",
+        "batch": 2,
+        "lease": 20.0,
+        "space": SPACE,
+    }
+    return sweep_file.Sweep(**{**values, **changes})
+
+
+@functools.cache
+def _empty_database(directory: Path) -> Path:
+    """A tracking database without a sweep: making its tables takes seconds."""
+    path = directory / "empty.db"
+    Tracking(f"sqlite:///{path}")
+    return path
+
+
+def stores(directory: Path, storage: str | None = None, templates: Path | None = None) -> Stores:
+    """New stores in ``directory``."""
+    if not (directory / "mlflow.db").exists():
+        shutil.copy(_empty_database(templates or directory.parent), directory / "mlflow.db")
+    return Stores(f"sqlite:///{directory}/mlflow.db", storage or str(directory / "nnexp.journal"), directory / "spool")
+
+
+def copied(source: Path, target: Path) -> Stores:
+    """The stores of ``source`` at another place, artifacts included."""
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    with contextlib.closing(sqlite3.connect(target / "mlflow.db")) as database, database:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(source), str(target)))  # noqa: S608
+    return stores(target)
+
+
+def run(sweep: sweep_file.Sweep, where: Stores, **more: Any) -> None:
+    """The whole sweep, in this process."""
+    sweeps.sweep(sweep, stores=where, pool="inline", **more)
+
+
+def process(target: Callable[..., None], *args: Any) -> BaseProcess:
+    """A started process with everything imported already, that can be killed as any other."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["tests.helpers.small_sweeps", "nnexp.runner.publish", "nnexp.runner.trial_loop", "matplotlib.pyplot"]
+    )
+    started = context.Process(target=_alone, args=(target, *args))
+    started.start()
+    return started
+
+
+def _alone(target: Callable[..., None], *args: Any) -> None:
+    os.setsid()  # a group of its own, to be killed with all its children
+    # A pool of its own, too, and not a part of this fork server's family.
+    server = forkserver._forkserver  # type: ignore[attr-defined]
+    server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = server._inherited_fds = None
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    target(*args)
+
+
+def command(args: Sequence[str], log: Path) -> None:
+    """What `process` may be given: a command line, in the directory of its log of both streams."""
+    told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(told, 1)
+    os.dup2(told, 2)
+    os.chdir(log.parent)
+    sys.argv = ["nnexp", *args]
+    cli.main()
+
+
+def kill(started: BaseProcess, number: signal.Signals = signal.SIGKILL) -> None:
+    """Send a signal to a process of `process` and all its children."""
+    assert started.pid is not None
+    try:
+        os.killpg(started.pid, number)
+    except ProcessLookupError:  # it has ended, or does not lead its group yet
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(started.pid, number)
+
+
+def options(where: Stores) -> list[str]:
+    """The stores, on a command line."""
+    return ["--tracking-uri", where.tracking_uri, "--storage", where.storage, "--spool", str(where.spool)]
+
+
+def networks(sweep: sweep_file.Sweep, where: Stores) -> dict[int, list[bytes]]:
+    """Every trial's weights, as bytes."""
+    tracking = Tracking(where.tracking_uri)
+    return {record.trial: weights(tracking.networks(record.run_id)) for record in tracking.runs(sweep.name)}
+
+
+def spooled(sweep: sweep_file.Sweep, where: Stores) -> dict[int, list[bytes]]:
+    """The same of a sweep that was run offline."""
+    entries = Spool(where.spool).entries(sweep.name)
+    return {
+        entry.trial: weights(networks_table.read_networks(entry.files / networks_table.NETWORKS)) for entry in entries
+    }
+
+
+def weights(table: Any) -> list[bytes]:
+    """A table's weights, as bytes."""
+    parameters = networks_table.read_parameters(table)
+    return [getattr(parameters, name).tobytes() for name in networks_table.WEIGHTS]
+
+
+def undisturbed(sweep: sweep_file.Sweep, directory: Path) -> dict[int, list[bytes]]:
+    """The networks of the sweep when nothing happens to it."""
+    where = Stores("sqlite:///unused.db", str(directory / "undisturbed.journal"), directory / "undisturbed")
+    run(sweep, where, offline=True)
+    return spooled(sweep, where)
+
+
+def assert_whole(sweep: sweep_file.Sweep, where: Stores, *, failed: int = 0) -> None:
+    """Exactly the budget, one ended run to each trial with all rows and artifacts, nothing left behind."""
+    with open_storage(where.storage, create=False) as storage:
+        counts = SweepStudy.open(storage, sweep.name).counts()
+    assert (counts.finished, counts.failed, counts.left) == (sweep.trials, failed, 0)
+    runs = Tracking(where.tracking_uri).delivered_trials(sweep.name)
+    assert sorted(runs) == list(range(sweep.trials))
+    assert {len(of_trial) for of_trial in runs.values()} == {1}
+    assert [finding.line for finding in doctor.examine(where, sweep.name)] == []
+    assert [path for path in where.spool.rglob("*") if path.is_file()] == []

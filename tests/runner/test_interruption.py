@@ -1,0 +1,94 @@
+"""SIGINT and SIGTERM end a sweep in good order within seconds, a second SIGINT at once: real processes and signals."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nnexp.runner import doctor
+from nnexp.stores import Stores
+from nnexp.study import SweepStudy, open_storage
+from nnexp.tracking.store import Tracking
+from tests.helpers import small_sweeps
+
+PLAN = small_sweeps.plan(trials=60, seeds=64, epochs=2000, batch=2)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Until it holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def counts(where: Stores) -> tuple[int, int]:
+    """How many trials are finished, and how many in training."""
+    if not Path(where.storage).exists():
+        return 0, 0
+    with open_storage(where.storage) as storage:
+        if PLAN.name not in [each.name for each in SweepStudy.names(storage)]:
+            return 0, 0
+        told = SweepStudy.open(storage, PLAN.name).counts()
+    return told.finished, told.running
+
+
+def assert_handed_back(where: Stores) -> None:
+    """Nothing is in work in either store, and each finished trial has its one run."""
+    finished, running = counts(where)
+    assert running == 0
+    assert [finding.line for finding in doctor.examine(where) if finding.kind != "undelivered"] == []
+    tracking = Tracking(where.tracking_uri)
+    runs = tracking.delivered_trials(PLAN.name)
+    assert {status for of_trial in runs.values() for _, status in of_trial} <= {"FINISHED"}
+    assert tracking.status(tracking.sweep(PLAN.name).run_id) != "RUNNING"
+    assert finished < PLAN.trials
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_hands_back_within_five_seconds(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    """In mid-training; the exit status names the signal, and the same command goes on."""
+    where = small_sweeps.stores(tmp_path)
+    (tmp_path / "s.toml").write_text(PLAN.text)
+    args = ("sweep", "s.toml", "--jobs", "1", *small_sweeps.options(where))
+    process = small_sweeps.process(small_sweeps.command, args, tmp_path / "log")
+    wait_for(lambda: counts(where)[0] >= 2)
+    began = time.monotonic()
+    small_sweeps.kill(process, number)  # a terminal's Ctrl-C reaches the pool's processes too
+    process.join(10)
+    assert time.monotonic() - began < 5
+    told = (tmp_path / "log").read_text()
+    assert process.exitcode == status, told
+    assert "Traceback" not in told
+    assert told.splitlines()[-1].startswith(f"nnexp: stopped by signal {int(number)}")
+    assert_handed_back(where)
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
+    """And the next start takes back what was in flight."""
+    where = small_sweeps.stores(tmp_path)
+    (tmp_path / "s.toml").write_text(PLAN.text)
+    args = ("sweep", "s.toml", "--jobs", "1", *small_sweeps.options(where))
+    process = small_sweeps.process(small_sweeps.command, args, tmp_path / "log")
+    wait_for(lambda: counts(where)[0] >= 2)
+    assert process.pid is not None
+    small_sweeps.kill(process, signal.SIGINT)
+    time.sleep(0.05)  # two that come as one are one
+    began = time.monotonic()
+    small_sweeps.kill(process, signal.SIGINT)
+    process.join(10)
+    assert time.monotonic() - began < 1
+    assert process.exitcode == 130
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    again = small_sweeps.process(small_sweeps.command, args, tmp_path / "log")
+    wait_for(lambda: counts(where)[0] >= 6)
+    small_sweeps.kill(again, signal.SIGTERM)
+    again.join(10)
+    assert again.exitcode == 143, (tmp_path / "log").read_text()
+    assert_handed_back(where)

@@ -1,0 +1,38 @@
+"""Every run of a sweep is trained again to the bit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nnexp.runner.replay import replay
+from nnexp.tracking.store import Tracking
+from tests.helpers import small_sweeps
+
+PLAN = small_sweeps.plan(trials=50, epochs=64, batch=8, pruner="asha", objective="loss")
+
+
+@pytest.mark.slow
+def test_every_run_of_a_sweep_replays_as_identical(tmp_path: Path) -> None:
+    """50 runs, those that were pruned among them; one of them by the command."""
+    where = small_sweeps.stores(tmp_path)
+    small_sweeps.run(PLAN, where)
+    runs = Tracking(where.tracking_uri).runs(PLAN.name)
+    assert [run.trial for run in runs] == list(range(50))
+    assert {run.status for run in runs} == {"FINISHED", "KILLED"}
+    for run in runs:
+        outcome = replay(run.run_id, where)
+        assert outcome.identical, outcome.text
+        assert outcome.networks == PLAN.seeds
+    done = subprocess.run(
+        [sys.executable, "-m", "nnexp", "replay", f"{PLAN.name}#7", *small_sweeps.options(where)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "identical: all weights of 12 networks\n"), done.stderr

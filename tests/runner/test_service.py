@@ -1,0 +1,139 @@
+"""A worker whose sweep fails for its store: a service sets it aside and tries again, a batch job says so at its end."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
+
+from nnexp.errors import StoreError
+from nnexp.runner import finalize, status, sweeps
+from nnexp.runner import service as worker
+from nnexp.runner.finalize import is_concluded
+from nnexp.runner.retry import Patience
+from nnexp.stores import Stores
+from nnexp.study import Store, SweepStudy, SweepSummary, open_storage
+from nnexp.tracking.client import translated
+from nnexp.tracking.store import Tracking
+from tests.helpers import small_sweeps
+from tests.helpers.podman import wait_for
+from tests.helpers.servers import free_port, mlflow_server
+
+
+def impatient(args: Sequence[str], log: Path) -> None:
+    """A command line that waits for a store for a second, where it would wait for two minutes."""
+    sweeps.Patience = functools.partial(Patience, seconds=1.0)  # type: ignore[misc,assignment]
+    sweeps.PATIENCE, worker.SET_ASIDE = 1.0, 1.0
+    small_sweeps.command(args, log)
+
+
+@pytest.mark.slow
+def test_a_service_concludes_a_sweep_whose_tracking_server_comes_back(tmp_path: Path) -> None:
+    """The real server is killed as the conclusion begins and stays away for longer than anybody waits for it."""
+    sweep = small_sweeps.plan(epochs=1000, lease=60.0)
+    log = tmp_path / "log"
+    with mlflow_server(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "server") as server:
+        where = Stores(server.uri, str(tmp_path / "nnexp.journal"), tmp_path / "spool")
+        with open_storage(where.storage) as storage:
+            study = SweepStudy.create(storage, sweep)
+            service = small_sweeps.process(impatient, ("worker", "--jobs", "1", *small_sweeps.options(where)), log)
+            try:
+                writer = f"{finalize.WRITER}:{sweep.trials}"
+                wait_for(lambda: study.get(writer) is not None, "a conclusion begun", 240, pause=0.01)
+                server.kill()
+                assert not is_concluded(study)
+                wait_for(lambda: "is set aside" in log.read_text(), "the sweep set aside", 240)
+                assert not is_concluded(study)
+                assert service.is_alive()
+                server.start()
+                wait_for(lambda: is_concluded(study), "the conclusion", 240)
+            finally:
+                small_sweeps.kill(service, signal.SIGTERM)
+                service.join(60)
+        assert service.exitcode == 143, log.read_text()[-3000:]
+        assert "Traceback" not in log.read_text()
+        small_sweeps.assert_whole(sweep, where)
+        tracking = Tracking(where.tracking_uri)
+        run = tracking.sweep(sweep.name).run_id
+        assert tracking.status(run) == "FINISHED"
+        assert sweep.name in tracking.text(run, "summary.md")
+
+
+def test_a_batch_job_tries_every_sweep_once_and_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store's failure at one sweep does not keep it from the others; it ends with the failure."""
+    monkeypatch.setattr(sweeps, "Patience", functools.partial(Patience, seconds=0.1))
+    where = Stores(f"http://127.0.0.1:{free_port()}", str(tmp_path / "nnexp.journal"), tmp_path / "spool")
+    for name in ("first", "second"):
+        sweeps.submit(small_sweeps.plan(name=name), stores=where)
+    with caplog.at_level(logging.WARNING, "nnexp"), pytest.raises(StoreError, match="connection refused"):
+        worker.work(where, drain=True, pool="inline")
+    aside = [line for line in caplog.messages if "is set aside" in line]
+    assert [line.split("'")[1] for line in aside] == ["first", "second"]
+
+
+def test_a_sweep_of_a_newer_version_does_not_keep_a_worker_from_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named in a warning, and so is it by `nnexp status`."""
+    where = small_sweeps.stores(tmp_path)
+    for name in ("newer", "s"):
+        sweeps.submit(small_sweeps.plan(name=name), stores=where)
+    with open_storage(where.storage) as storage:
+        newer = storage.storage.get_study_id_from_name("newer")
+        storage.storage.set_study_user_attr(newer, "nnexp:sweep", {"schema": 99, "text": "?"})
+    with caplog.at_level(logging.WARNING, "nnexp"):
+        worker.work(where, drain=True, pool="inline", offline=True)
+        assert [(state.name, state.state) for state in status.status(where).sweeps] == [("s", "done")]
+    assert "sweep 'newer' was made by a newer nnexp" in caplog.text
+
+
+def test_a_service_outlives_its_study_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that fails for a while is asked again; a batch job ends with its error."""
+    where = small_sweeps.stores(tmp_path)
+    sweeps.submit(small_sweeps.plan(), stores=where)
+    names, asked = SweepStudy.names, []
+
+    def failing(storage: Store) -> list[SweepSummary]:
+        asked.append(storage)
+        if len(asked) % 2:
+            raise StoreError("the study store is away")
+        return names(storage)
+
+    monkeypatch.setattr(SweepStudy, "names", staticmethod(failing))
+    monkeypatch.setattr(worker, "SET_ASIDE", 0.01)
+    with pytest.raises(StoreError, match="is away"):
+        worker.work(where, drain=True, pool="inline", offline=True)
+    asked.clear()
+    worker.work(where, max_minutes=0.2, pool="inline", offline=True)
+    with open_storage(where.storage) as storage:
+        assert SweepStudy.open(storage, "s").is_done()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        '(psycopg.errors.UniqueViolation) duplicate key value violates unique constraint "experiment_tag_pk"',
+        "(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.name",
+    ],
+)
+def test_losing_a_race_of_workers_that_start_together_is_tried_again(told: str) -> None:
+    """MLflow does not expect two processes to write the same tag of a new sweep at once; the row is there then."""
+    answers = iter([told, None])
+
+    def write() -> str:
+        with translated("http://host"):
+            if answer := next(answers):
+                raise MlflowException(answer, BAD_REQUEST)
+        return "written"
+
+    notices: list[str] = []
+    assert Patience(lambda: None, notices.append).call(write) == "written"
+    assert "another process wrote the same" in notices[0]

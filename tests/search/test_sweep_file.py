@@ -1,0 +1,309 @@
+"""Sweep files: what is read, what is refused and in which words, and that writing one back loses nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnexp.errors import UsageError
+from nnexp.network import tasks
+from nnexp.network.settings import INITIALIZERS, Settings
+from nnexp.recovery.grades import assess
+from nnexp.recovery.trial_metrics import curves, final_metrics
+from nnexp.search import space
+from nnexp.search.space import Choice, Fixed, FloatRange, IntRange
+from nnexp.search.sweep_file import STARTER, AdaptiveSeeds, Sweep, differing_keys, load, metrics, parse
+from nnexp.training.trainer import train
+
+SMALL = 'name = "small"\n[space]\nhidden_size = [2, 3]\n'
+
+
+def small(*overrides: str) -> Sweep:
+    """The smallest sweep file with ``overrides`` over it."""
+    return parse(SMALL, "small.toml", overrides)
+
+
+def refusal(text: str, *overrides: str) -> str:
+    """The one line with which a file is refused."""
+    with pytest.raises(UsageError) as caught:
+        parse(text, "bad.toml", overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_starter_is_a_valid_sweep_of_the_contracts_space() -> None:
+    """`nnexp new` writes a file that runs as it is."""
+    sweep = parse(STARTER)
+    assert sweep.searched == {
+        "hidden_size": IntRange(2, 8),
+        "learning_rate": FloatRange(1e-3, 10.0, log=True),
+        "init": Choice(INITIALIZERS),
+        "init_scale": FloatRange(0.01, 5.0, log=True),
+    }
+
+
+def test_what_is_not_named_has_the_contracts_default() -> None:
+    """A file need only say what it wants otherwise."""
+    sweep = small()
+    assert (sweep.task, sweep.trials, sweep.seeds, sweep.epochs, sweep.seed) == ("xnor", 200, 256, 5000, 0)
+    assert (sweep.sampler, sweep.pruner, sweep.stop, sweep.dtype) == ("tpe", "none", "none", "float64")
+    assert (sweep.batch, sweep.lease) == (8, 60.0)
+    assert (sweep.objective, sweep.directions) == (("recovery_rate",), ("maximize",))
+    default = Settings()
+    assert all(dim == Fixed(getattr(default, key)) for key, dim in sweep.space.items() if key != "hidden_size")
+
+
+def test_a_task_without_a_reference_is_judged_by_its_solved_rate() -> None:
+    """The default objective is one that the task has."""
+    assert small("task=and").objective == ("solved_rate",)
+    assert small("task=parity:3").objective == ("recovery_rate",)
+
+
+@pytest.mark.parametrize(
+    ("objective", "direction"),
+    [
+        ("recovery_rate", "maximize"),
+        ("xnor_accuracy", "maximize"),
+        ("mirror_rate", "maximize"),
+        ("loss", "minimize"),
+        ("epochs_to_solve_median", "minimize"),
+        ("diverged_rate", "minimize"),
+        ("reference_distance_median", "minimize"),
+        ("train_seconds", "minimize"),
+    ],
+)
+def test_each_metric_has_its_direction(objective: str, direction: str) -> None:
+    """Losses, epochs, distances, divergence and time are minimized, rates maximized."""
+    assert small(f"objective={objective}").directions == (direction,)
+
+
+def test_a_list_of_objectives_takes_directions_of_its_own() -> None:
+    """And each metric's own where none are given."""
+    both = small('objective=["recovery_rate", "loss"]')
+    assert both.directions == ("maximize", "minimize")
+    assert small('objective=["recovery_rate", "loss"]', 'directions=["minimize", "maximize"]').directions == (
+        "minimize",
+        "maximize",
+    )
+
+
+def test_a_grid_counts_its_points() -> None:
+    """`trials` may be left out of a grid; a range has no points to count."""
+    grid = small("sampler=grid", 'space.init=["normal", "uniform", "orthogonal"]', "space.momentum=0.5")
+    assert grid.grid_size == grid.trials == 6
+    assert small("space.learning_rate={ low = 1, high = 2 }").grid_size is None
+
+
+def test_settings_put_searched_values_over_fixed_ones() -> None:
+    """A trial's setting takes exactly the searched values, and the first round of adaptive seeds."""
+    sweep = small("space.learning_rate=2", "epochs=70", "seeds={ min = 8, max = 90, width = 0.1 }", "seed=5")
+    setting = sweep.settings({"hidden_size": 3})
+    assert setting == Settings(hidden_size=3, learning_rate=2.0, epochs=70, seeds=8, seed=5)
+    assert sweep.settings({"hidden_size": 3}, seeds=40).seeds == 40
+    with pytest.raises(UsageError, match="expected exactly"):
+        sweep.settings({"hidden_size": 3, "init": "normal"})
+
+
+def test_a_task_table_goes_through_and_back() -> None:
+    """A task of one's own, with a reference to recover or without."""
+    text = SMALL + "[task]\ninputs = [[0, 0], [0, 1], [1, 0], [1, 1]]\ntargets = [0, 1, 1, 0]\n"
+    sweep = parse(text)
+    assert sweep.truth_table.targets == (0, 1, 1, 0)
+    assert sweep.objective == ("solved_rate",)
+    assert parse(sweep.text) == sweep
+    reference = text + "reference = { W1 = [[20, 20], [-20, -20]], b1 = [-30, 10], W2 = [-20, -20], b2 = 10 }\n"
+    assert parse(reference).objective == ("recovery_rate",)
+    assert parse(parse(reference).text) == parse(reference)
+
+
+def test_whatever_is_logged_may_be_the_objective() -> None:
+    """And nothing else: the metrics of a trained trial are the known objectives."""
+    for task in ("xnor", "xor", "and"):
+        setting = Settings(task=task, seeds=64, epochs=300, learning_rate=2.0)
+        result = train(setting)
+        grades = assess(result.parameters, setting.truth_table, setting.activation)
+        logged = {*final_metrics(result, grades, 1.0), *(key for key, _, _ in curves(result, grades))}
+        assert logged == set(metrics(setting.truth_table))
+
+
+def test_overrides_are_toml_or_bare_words() -> None:
+    """`--set` takes what the file would, and words without quotes."""
+    sweep = small("trials=20", "space.init=normal", "space.learning_rate={low=1,high=9}", "space.momentum=.5")
+    assert (sweep.trials, sweep.space["init"], sweep.space["momentum"]) == (20, Fixed("normal"), Fixed(0.5))
+    raised = parse(STARTER, "x", ["space.learning_rate.high=3"]).space["learning_rate"]
+    assert raised == FloatRange(1e-3, 3.0, log=True)
+
+
+def test_differing_keys_name_each_difference_once() -> None:
+    """By the dotted key that a person would change back."""
+    a = parse(STARTER)
+    assert differing_keys(a, a) == []
+    b = parse(STARTER, "x", ["trials=3", "space.init=normal", "seeds={ min = 1, max = 2, width = 0.5 }"])
+    assert differing_keys(a, b) == ["trials", "seeds", "space.init"]
+    c = b.replace(seeds=AdaptiveSeeds(min=1, max=3, width=0.5))
+    assert differing_keys(b, c) == ["seeds.max"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "start"),
+    [
+        (["trails=3"], "trails: unknown key (did you mean 'trials'?)"),
+        (["trials=0"], "trials = 0: expected"),
+        (["trials=true"], "trials = True: expected"),
+        (["seeds=0"], "seeds = 0: expected"),
+        (["seeds={ min = 3 }"], "seeds.max: missing"),
+        (["seeds={ min = 9, max = 3, width = 0.1 }"], "seeds.min = 9: expected at most"),
+        (["seeds={ min = 1, max = 3, with = 0.1 }"], "seeds."),
+        (["task=xnot"], "task = 'xnot': unknown task (did you mean 'xnor'?)"),
+        (["task=3"], "task = 3: expected"),
+        (["sampler=gird"], "sampler = 'gird': expected one of tpe, random, qmc, grid, nsga2 (did you mean 'grid'?)"),
+        (["pruner=median", 'objective=["loss", "solved_rate"]'], "pruner = 'median': expected \"none\""),
+        (["sampler=grid", "trials=3"], "trials = 3: expected 2"),
+        (["sampler=grid", "space.init_scale={ low = 1, high = 2 }"], "space.init_scale: a range"),
+        (["objective=recovery"], "objective = 'recovery': unknown metric (did you mean 'recovery_rate'?)"),
+        (["objective=recovery_rate", "task=and"], "objective = 'recovery_rate': task 'and' has no hand-designed"),
+        (["objective=[]"], "objective = []"),
+        (['objective=["loss", "loss"]'], "objective: 'loss' is listed twice"),
+        (['objective=["loss", "solved_rate"]', "directions=minimize"], "directions: 1 given, expected 2"),
+        (["directions=down"], "directions = 'down': expected maximize or minimize"),
+        (["space.learning_rate=nan"], "space.learning_rate = nan: expected a finite number"),
+        (["space.learning_rate={ low = 0, high = 1 }"], "space.learning_rate.low = 0: expected"),
+        (["space.momentum={ low = 0, high = 0.5, log = true }"], "space.momentum.low = 0.0: expected more than 0"),
+        (["space.learning_rate={ low = 3, high = 1 }"], "space.learning_rate.low = 3.0: expected at most high"),
+        (["space.learning_rate={ low = 3 }"], "space.learning_rate.high: missing"),
+        (["space.learning_rate={ low = 1, high = 3, lgo = true }"], "space.learning_rate.lgo: unknown key"),
+        (["space.learning_rate={ low = 1, high = 3, log = 1 }"], "space.learning_rate.log = 1: expected true or"),
+        (["space.hidden_size={ low = 2.5, high = 3 }"], "space.hidden_size.low = 2.5: expected"),
+        (["space.hidden_size=[]"], "space.hidden_size = []"),
+        (["space.hidden_size=[2, 2]"], "space.hidden_size: 2 is listed twice"),
+        (["space.init=glorot"], "space.init = 'glorot': expected one of glorot_uniform"),
+        (["space.init={ low = 1, high = 2 }"], "space.init: expected a list of words"),
+        (["space.lerning_rate=1"], "space.lerning_rate: unknown key (did you mean 'learning_rate'?)"),
+        (["space.epochs=3"], "space.epochs: belongs at the top"),
+        (["space=3"], "space = 3: expected a table"),
+        (["hidden_size=3"], "hidden_size: belongs in [space]"),
+        (["name=a/b"], "--set name=a/b: 'a/b' is not a TOML value"),
+        (['name="../x"'], "name = '../x': expected 1 to 64"),
+        (["name=3"], "name = 3: expected"),
+        (["lease=0"], "lease = 0: expected"),
+        (["seed=-1"], "seed = -1: expected"),
+        (["batch=1.5"], "batch = 1.5: expected"),
+        (["dtype=float16"], "dtype = 'float16': expected one of float64, float32"),
+        (["stop=never"], "stop = 'never': expected one of none"),
+        (["trials"], "--set trials: expected key=value"),
+        (["name.first=1"], "--set name.first=1: name is 'small' in the file, not a table"),
+    ],
+)
+def test_each_wrong_value_is_named(overrides: list[str], start: str) -> None:
+    """One line that starts with the key, after the file's name (an override that cannot be read names itself)."""
+    message = refusal(SMALL, *overrides)
+    assert message.removeprefix("bad.toml: ").startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("", "name: missing"),
+        ('name = "x"\n', "space: missing"),
+        ('name = "x"\n[space]\n', "space: missing"),
+        ("name = \n", "not valid TOML: Invalid value (at line 1, column 8)"),
+        ('name = "x"\n\n[space\n', "not valid TOML: Expected ']'"),
+        ('name = "x', "not valid TOML: Unterminated string (at line 1, column 10, the end)"),
+        ("name = " + "[" * 9999, "not valid TOML: nested too deep"),
+        ("trials = " + "9" * 5000, "not valid TOML: a number has too many digits"),
+        (SMALL + "[task]\ninputs = [[0, 1], [1]]\ntargets = [0, 1]\n", "task.inputs[1]: 1 values, expected 2"),
+        (SMALL + "[task]\ninputs = [[0, 1], [0, 1]]\ntargets = [0, 1]\n", "task.inputs[1]: the same row"),
+    ],
+)
+def test_a_wrong_text_is_placed(text: str, start: str) -> None:
+    """A TOML fault has its line and column, a missing or misshapen part its key."""
+    assert refusal(text).removeprefix("bad.toml: ").startswith(start)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    """With the reason, and where text is expected the line."""
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b'name = "x"\n# caf\xe9\n')
+    for path, reason in {
+        tmp_path / "none.toml": "no such file",
+        tmp_path: "a directory",
+        latin: "not UTF-8 text (line 2",
+        Path("nul\0byte"): "cannot be read",
+    }.items():
+        with pytest.raises(UsageError) as caught:
+            load(path)
+        assert str(caught.value).startswith(f"{path}: {reason}")
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    """Editors on Windows write one, and line ends of two characters."""
+    path = tmp_path / "windows.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + SMALL.replace("\n", "\r\n").encode())
+    assert load(path) == small()
+
+
+def test_a_sweep_is_frozen() -> None:
+    """It is shared by all who work on it."""
+    with pytest.raises(Exception, match="frozen"):
+        small().trials = 3  # type: ignore[misc]
+
+
+WORDS = {key: st.sampled_from(words) for key, words in space._WORDS.items()}
+NUMBERS: dict[str, st.SearchStrategy[Any]] = {
+    "hidden_size": st.integers(1, 1024),
+    "learning_rate": st.floats(1e-300, 1e300),
+    "init_scale": st.floats(5e-324, 1.7e308),
+    "momentum": st.floats(1e-9, 0.999),
+}
+
+
+def ranges(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Ranges as a file writes them."""
+    pairs = st.tuples(values, values, st.booleans())
+    return pairs.map(lambda drawn: {"low": min(drawn[:2]), "high": max(drawn[:2]), "log": drawn[2]})
+
+
+def dimensions(key: str) -> st.SearchStrategy[Any]:
+    """Whatever may stand for ``space.key``."""
+    values = WORDS[key] if key in WORDS else NUMBERS[key]
+    several = st.lists(values, min_size=1, max_size=4, unique=True)
+    return st.one_of(values, several) if key in WORDS else st.one_of(values, several, ranges(values))
+
+
+SPACES = st.sets(st.sampled_from(list(space.KINDS)), min_size=1).flatmap(
+    lambda keys: st.fixed_dictionaries({key: dimensions(key) for key in sorted(keys)})
+)
+
+
+@st.composite
+def sweeps(draw: st.DrawFn) -> Sweep:
+    """Any valid sweep of a known task."""
+    task = draw(st.sampled_from(["xnor", "xor", "and", "parity:3", "majority:5"]))
+    known = metrics(tasks.get(task))
+    objective = draw(st.lists(st.sampled_from(known), min_size=1, max_size=3, unique=True))
+    return Sweep(
+        name=draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)),
+        task=task,
+        trials=draw(st.integers(1, 10**6)),
+        seeds=draw(st.integers(1, 10**7) | st.just({"min": 4, "max": 9, "width": 0.25})),
+        seed=draw(st.integers(0, 2**63 - 1)),
+        sampler=draw(st.sampled_from(["tpe", "random", "qmc", "nsga2"])),
+        pruner=draw(st.sampled_from(["none", "median", "asha"])) if len(objective) == 1 else "none",
+        objective=objective,
+        lease=draw(st.floats(1e-3, 86_400)),
+        space=draw(SPACES),
+    )
+
+
+@given(sweeps())
+@settings(max_examples=200, deadline=None)
+def test_a_sweeps_text_reads_back_as_the_same_sweep(sweep: Sweep) -> None:
+    """`parse` of `text` is the identity, and the text is its own canonical form."""
+    again = parse(sweep.text)
+    assert again == sweep
+    assert again.text == sweep.text
+    assert differing_keys(sweep, again) == []

@@ -1,0 +1,123 @@
+"""What cannot be opened as a study store, and the one line that says so; passwords never show."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from nnexp.errors import NnexpError, NotFoundError, StoreError, UsageError
+from nnexp.study import SweepStudy, open_storage
+from tests.helpers.postgresql import PASSWORD, Server
+from tests.helpers.small_study import make, work
+
+pytest_plugins = ["tests.helpers.study_stores"]
+
+
+def refusal(url: str, kind: type[NnexpError] = StoreError, *, create: bool = True) -> str:
+    """The one line with which the store is refused."""
+    with pytest.raises(kind) as caught:
+        open_storage(url, create=create)
+    assert type(caught.value) is kind
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("scheme", ["journal:", "sqlite:///", ""])
+def test_missing_places(tmp_path: Path, scheme: str) -> None:
+    """A missing directory, a directory, and a missing file when nothing is to be made."""
+    assert "no directory" in refusal(f"{scheme}{tmp_path}/none/study")
+    assert "a directory" in refusal(f"{scheme}{tmp_path}")
+    assert "nnexp sweep" in refusal(f"{scheme}{tmp_path}/study", NotFoundError, create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_kinds_of_file(tmp_path: Path) -> None:
+    """A file that is something else is neither taken nor changed."""
+    other = tmp_path / "other"
+    other.write_text("# A title\n")
+    assert "not a study journal" in refusal(str(other))
+    assert "not a database" in refusal(f"sqlite:///{other}")
+    assert other.read_text() == "# A title\n"
+    database = tmp_path / "study.db"
+    sqlite3.connect(database).execute("CREATE TABLE t (x)").connection.close()
+    assert f"write sqlite:///{database}" in refusal(str(database))
+
+
+def test_other_programs_databases(tmp_path: Path) -> None:
+    """MLflow's database, or any with a migration table of its own, would break: both are refused untouched."""
+    for name, tables, words in (
+        ("mlflow", ("experiments", "runs", "alembic_version"), "MLflow's database"),
+        ("other", ("alembic_version",), "another program's database"),
+    ):
+        path = tmp_path / name
+        connection = sqlite3.connect(path)
+        for table in tables:
+            connection.execute(f"CREATE TABLE {table} (x)")
+        connection.close()
+        before = path.read_bytes()
+        assert words in refusal(f"sqlite:///{path}")
+        assert path.read_bytes() == before
+
+
+def test_another_version_of_optunas_tables(tmp_path: Path) -> None:
+    """A database of an Optuna to come is refused, with what to do."""
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    open_storage(url).close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'v99'"))
+    engine.dispose()
+    assert "optuna" in refusal(url)
+
+
+def test_addresses_of_no_store() -> None:
+    """Wrong kinds of address are wrong usage."""
+    for url in (
+        "mysql://u:geheim@h/d",
+        "mysql://u:x@geheim@h/d",
+        "mysql://u:x'geheim/#?@h/d",
+        "http://u:geheim@h/",
+        "://",
+        "redis://:geheim@h",
+        "journal:",
+    ):
+        message = refusal(url, UsageError)
+        assert "expected a file, sqlite:///FILE or postgresql://" in message
+        assert "geheim" not in message
+    assert "geheim" not in refusal("postgresql://me:geheim/d", UsageError)  # a password whose host was forgotten
+
+
+def test_unreachable_server() -> None:
+    """A server that does not answer is one line without the password."""
+    message = refusal("postgresql://me:geheim@127.0.0.1:1/d?sslpassword=geheim")
+    assert "geheim" not in message
+    assert "127.0.0.1" in message
+
+
+@pytest.mark.postgresql
+def test_postgresql(postgresql: Server) -> None:
+    """A real server: a password of awkward characters works, a wrong one is refused and not shown."""
+    url = postgresql.database()
+    with open_storage(url) as store:
+        assert len(work(SweepStudy.create(store, make(trials=2)).join())) == 2
+        assert PASSWORD not in repr(store)
+        assert "***" in store.address
+    wrong = url.replace("%7Bw%7D", "wrong")
+    assert wrong != url
+    message = refusal(wrong)
+    assert "password authentication failed" in message
+    assert "wrong" not in message
+    assert "does not exist" in refusal(url[:-4] + "none")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission(tmp_path: Path) -> None:
+    """A directory that may not be written to."""
+    tmp_path.chmod(0o500)
+    assert "Permission denied" in refusal(str(tmp_path / "j"))
+    assert "unable to open" in refusal(f"sqlite:///{tmp_path / 'j.db'}")

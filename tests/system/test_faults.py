@@ -1,0 +1,288 @@
+"""A sweep's process dies right before each of its effects on the stores and the spool, and the next start mends it.
+
+The effects are not sampled: an undisturbed process names them all, then one process dies before each. They are the
+writes to the study, the tracking database's commits, and every file or directory made, renamed or removed.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from nnexp.runner import doctor, finalize, pool, sweeps
+from nnexp.stores import Stores
+from nnexp.study import SweepStudy, Worker, open_storage
+from nnexp.tracking import saved_view
+from nnexp.tracking.delivery import Writer
+from nnexp.tracking.outbox import Entry
+from nnexp.tracking.store import Tracking
+from tests.helpers import small_sweeps
+from tests.helpers.small_study import in_child
+from tests.study.test_faults import KILLED, WRITES
+
+#: Two trials in flight at once; a lease so long that no heartbeat comes in between.
+PLAN = small_sweeps.plan(trials=2, seeds=6, epochs=10, batch=1, lease=600.0)
+FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
+_ID = re.compile("[0-9a-f]{32}|(?<=[.])[0-9a-z_]{8}$")
+#: The study, the tracking store's calls, its artifacts and the spool: all of them are among a trial's effects.
+LIFE = (
+    "study.create_new_trial",
+    "study.set_trial_state_values",
+    "create_run: commit",
+    "log_batch: commit",
+    "log_artifacts: open",
+    "set_terminated: commit",
+    "os.rename /spool/s/.new-ID",
+    "os.rename /spool/s/000000",
+    "os.remove run.json",
+    "after its delivery",
+)
+#: And these among a start's.
+START = (
+    "study.create_new_study",
+    "create_experiment: commit",
+    "create_run: commit",
+    "log_text: open",
+    "set_experiment_tag: commit",
+    "log_inputs: commit",
+)
+UNCONCLUDED = "s: every trial is finished, but its summary is not written"
+
+
+class Effects:
+    """Names this process's effects below ``home``, and ends it right before number ``fatal`` of them (0: never)."""
+
+    def __init__(self, home: Path, fatal: int) -> None:
+        self.home, self.fatal = str(home), fatal
+        self.counting = False
+        self.count = 0
+        self.call = ""
+        self.log = os.open(home / "effects", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+    def about_to(self, effect: str) -> None:
+        """What is called right before each effect."""
+        if not self.counting:
+            return
+        self.count += 1
+        os.write(self.log, f"{self.call}{_ID.sub('ID', effect)}\n".encode())
+        if self.count == self.fatal:
+            os._exit(KILLED)
+
+    def watch(self, study: Any) -> None:
+        """From now on `about_to` is called."""
+        for name in WRITES:
+            setattr(study, name, self._told(getattr(study, name), f"study.{name}"))
+        for name in [name for name in vars(MlflowClient) if not name.startswith("_")]:
+            if callable(method := getattr(MlflowClient, name)):
+                setattr(MlflowClient, name, self._within(method, f"{name}: "))
+        event.listen(Engine, "before_cursor_execute", self._note_write)
+        event.listen(Engine, "commit", self._commit)
+        sys.addaudithook(self._file)
+
+    def _told(self, method: Callable[..., Any], effect: str) -> Callable[..., Any]:
+        def write(*args: Any, **more: Any) -> Any:
+            self.about_to(effect)
+            return method(*args, **more)
+
+        return write
+
+    def _within(self, method: Callable[..., Any], name: str) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def call(*args: Any, **more: Any) -> Any:
+            outer, self.call = self.call, self.call or name
+            try:
+                return method(*args, **more)
+            finally:
+                self.call = outer
+
+        return call
+
+    def _note_write(self, connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE")):
+            connection.info["wrote"] = True
+
+    def _commit(self, connection: Any) -> None:
+        if connection.info.pop("wrote", False):
+            self.about_to("commit")
+
+    def _file(self, name: str, args: tuple[Any, ...]) -> None:
+        if not self.counting or name not in FILE_EVENTS:
+            return
+        path = str(args[0])
+        if name == "open" and not args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            return
+        if name in ("os.mkdir", "os.remove") and path.startswith("/") and not _will_do(name, Path(path)):
+            return
+        # What is removed with its directory is named from there.
+        inside = path.startswith(self.home) or (name in ("os.remove", "os.rmdir") and not path.startswith("/"))
+        if inside and not path.endswith(".journal"):
+            self.about_to(f"{name} {path.removeprefix(self.home)}")
+
+
+def _will_do(name: str, path: Path) -> bool:
+    return path.exists() if name == "os.remove" else path.parent.is_dir() and not path.exists()
+
+
+@contextmanager
+def opened(where: Stores, effects: Effects) -> Iterator[Any]:
+    """The study store, watched."""
+    with open_storage(where.storage) as store:
+        effects.watch(store.storage)
+        yield store
+
+
+def live(where: Stores, fatal: int) -> None:
+    """A sweep from its start on, one effect after the other.
+
+    Args:
+        where: its stores.
+        fatal: it dies before this effect (0: none) of its first trial's life.
+    """
+    effects = Effects(where.spool.parent, fatal)
+    sweeps.open_storage = lambda _: opened(where, effects)  # type: ignore[assignment, misc]
+    claim, put = Worker.claim, Writer.put
+
+    def claim_first(worker: Worker, n: int) -> Any:
+        if effects.count == 0:
+            effects.counting = True
+        return claim(worker, n)
+
+    def put_and_wait(writer: Writer, entry: Entry, *, fresh: bool = True) -> None:
+        before = writer.delivered
+        put(writer, entry, fresh=fresh)
+        while writer.waiting:
+            writer._thread.join(0.005)
+        assert writer.delivered == before + 1
+        effects.about_to("after its delivery")
+        effects.counting = False
+
+    Worker.claim, Writer.put = claim_first, put_and_wait  # type: ignore[method-assign, assignment]
+    Writer.progress = lambda *_: None  # type: ignore[method-assign, assignment]
+    without_answer()
+    sweeps.sweep(PLAN, stores=where, pool="inline")
+
+
+def start(where: Stores, fatal: int) -> None:
+    """A sweep from the opening of its study to its first claim; it dies there, or before effect ``fatal``."""
+    effects = Effects(where.spool.parent, fatal)
+    effects.counting = True
+    sweeps.open_storage = lambda _: opened(where, effects)  # type: ignore[assignment, misc]
+    Worker.claim = lambda *_: os._exit(0)  # type: ignore[method-assign]
+    sweeps.sweep(PLAN, stores=where, pool="inline")
+
+
+def without_answer() -> None:
+    """The conclusion makes lost evidence again, and leaves it at that: the answer takes seconds."""
+    finalize.Conclusion.write = lambda self: self.restore(pool.InlineExecutor()) and None  # type: ignore[method-assign]
+    sweeps.results.summary = lambda *_: None  # type: ignore[assignment]
+
+
+def start_again(where: Stores, by: str) -> None:
+    """The next start: the same command, or `nnexp doctor --repair` before it."""
+    if by == "doctor":
+        pool.open_pool = lambda *_: pool.InlineExecutor()
+        doctor.examine(where, repair=True)
+        assert not [finding for finding in doctor.examine(where) if finding.kind not in ("unconcluded",)]
+    sweeps.sweep(PLAN, stores=where, pool="inline")
+
+
+def assert_mended(where: Stores, networks: dict[int, list[bytes]]) -> None:
+    """Exactly the budget, one whole run to each trial, nothing left; these networks among its own, to the bit."""
+    with open_storage(where.storage) as store:
+        counts = SweepStudy.open(store, PLAN.name).counts()
+    assert (counts.finished, counts.failed, counts.left) == (2, 0, 0)
+    runs = Tracking(where.tracking_uri).delivered_trials(PLAN.name)
+    assert {trial: [status for _, status in of_trial] for trial, of_trial in runs.items()} == {
+        0: ["FINISHED"],
+        1: ["FINISHED"],
+    }
+    assert [finding.line for finding in doctor.examine(where, PLAN.name)] == [UNCONCLUDED]
+    assert not [path for path in where.spool.rglob("*") if path.is_file()]
+    assert networks.items() <= small_sweeps.networks(PLAN, where).items()
+
+
+def effects_of(where: Stores) -> list[str]:
+    """What a process counted, until it ended."""
+    return (where.spool.parent / "effects").read_text().splitlines()
+
+
+def killed_before_each(
+    life: Callable[[Stores, int], None], tmp_path: Path, signs: Sequence[str], mend: Callable[[Stores], None]
+) -> Stores:
+    """One undisturbed life names its effects; then one life after the other dies before each, and is mended.
+
+    Args:
+        life: what a process does; it dies before the effect of that number (0: none).
+        tmp_path: where each life has its stores.
+        signs: what is among the effects.
+        mend: the next start, given the stores of the dead.
+
+    Returns:
+        The stores of the last.
+    """
+
+    def stores(name: str) -> Stores:
+        (tmp_path / name).mkdir()
+        return small_sweeps.stores(tmp_path / name, templates=tmp_path)
+
+    undisturbed = stores("undisturbed")
+    assert in_child(functools.partial(life, undisturbed, 0)) == 0
+    known = effects_of(undisturbed)
+    sys.stderr.write("\n".join(f"{n:3} {effect}" for n, effect in enumerate(known, 1)) + "\n")
+    assert_told(known, signs)
+    networks = small_sweeps.networks(PLAN, undisturbed)
+
+    def mended(where: Stores) -> None:
+        without_answer()
+        mend(where)
+        assert_mended(where, networks)
+
+    for fatal, effect in enumerate(known, 1):
+        where = stores(f"killed{fatal}")
+        assert in_child(functools.partial(life, where, fatal)) == KILLED, effect
+        assert effects_of(where) == known[:fatal], "each life has the same course"
+        assert in_child(functools.partial(mended, where)) == 0, f"dead before {fatal}, {effect}"
+    return where
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["sweep", pytest.param("doctor", marks=pytest.mark.long)])
+def test_killed_before_each_effect_of_a_trial(tmp_path: Path, by: str) -> None:
+    """From its claim to the removal of its delivered evidence: whatever comes next, it is there once and whole."""
+    where = killed_before_each(live, tmp_path, LIFE, functools.partial(start_again, by=by))
+    small_sweeps.run(PLAN, where)
+    small_sweeps.assert_whole(PLAN, where)
+
+
+@pytest.mark.slow
+def test_killed_before_each_effect_of_a_start(tmp_path: Path) -> None:
+    """From the study's creation to the first claim: the next start gives the parent run all that it should have."""
+
+    def mend(where: Stores) -> None:
+        start_again(where, "sweep")
+        tracking = Tracking(where.tracking_uri)
+        parent = tracking.sweep(PLAN.name)
+        assert tracking.text(parent.run_id, "sweep.toml") == PLAN.text
+        assert len(tracking.client.get_run(parent.run_id).inputs.dataset_inputs) == 1
+        tags = tracking.client.get_experiment(parent.experiment_id).tags
+        assert saved_view.PREFIX + saved_view.RANKING in tags
+
+    killed_before_each(start, tmp_path, START, mend)
+
+
+def assert_told(effects: list[str], signs: Sequence[str]) -> None:
+    """Each sign is among the effects."""
+    told = "\n".join(effects)
+    for sign in signs:
+        assert sign in told, f"{sign!r} is not among\n{told}"

@@ -1,0 +1,147 @@
+"""The champion: registered without pickle, served without nnexp, and dethroned only by a better one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nnexp.errors import NotFoundError
+from nnexp.stores import Stores
+from nnexp.tracking import registry
+from nnexp.tracking.load_model import load_network
+from nnexp.tracking.registry import Candidate, crown, model_name
+from nnexp.tracking.store import Tracking
+
+SIGMOID = {"W1": [[20, 20], [-20, -20]], "b1": [-30, 10], "W2": [20, 20], "b2": -10}
+TANH = {"W1": [[10, 10], [-10, -10]], "b1": [-15, 5], "W2": [10, 10], "b2": 10}
+BIPOLAR = {"W1": [[10, 10], [-10, -10]], "b1": [-10, -10], "W2": [20, 20], "b2": -10}
+ROWS = [[0, 0], [0, 1], [1, 0], [1, 1]]
+
+
+def candidate(successes: int = 600, run_id: str = "r1", task: str = "xnor", **settings: str) -> Candidate:
+    """A hand-made network whose re-test went as said."""
+    weights = {"tanh": TANH, "sigmoid": BIPOLAR if settings.get("encoding") == "bipolar" else SIGMOID}
+    settings = {"activation": "tanh", "encoding": "binary", "hidden_size": "2"} | settings
+    network = {"index": 3, "weights": weights[settings["activation"]], "settings": settings}
+    return Candidate(task, 12, run_id, network, successes, 1000)
+
+
+def in_another_process(uri: str, code: str, **environment: str) -> str:
+    """What code prints where nnexp cannot even be imported."""
+    keep = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment = keep | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"} | environment
+    blocked = "import sys; sys.modules['nnexp'] = None\n"
+    done = subprocess.run(
+        [sys.executable, "-c", blocked + code],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "predict" not in done.stderr  # none of MLflow's warnings is about this model
+    return done.stdout.strip()
+
+
+def test_champion_answers_the_truth_table_without_nnexp(tracking: Tracking) -> None:
+    """In another process, by its alias, with rows, arrays, and tables, and with pickles forbidden."""
+    sweep = tracking.ensure_sweep("champions of xnor", text="", note="")
+    standing = crown(tracking, sweep, candidate(task="xnor"))
+    assert (standing.model, standing.version, standing.moved) == ("xnor", "1", True)
+    code = (
+        "import mlflow, numpy as np, pandas as pd\n"
+        f"model, rows = mlflow.pyfunc.load_model('models:/xnor@champion'), {ROWS}\n"
+        "for x in rows, np.array(rows), np.array(rows, float), pd.DataFrame(rows, columns=['x1', 'x2']):\n"
+        "    print(*np.round(model.predict(x)).astype(int))\n"
+    )
+    assert in_another_process(tracking.uri, code).splitlines() == ["1 0 0 1"] * 4
+
+
+def test_model_is_logged_with_signature_example_and_metrics(tracking: Tracking) -> None:
+    """It is an output of the parent run, holds no pickle, and shows the figures that chose it."""
+    sweep = tracking.ensure_sweep("champions of xor", text="", note="")
+    crown(tracking, sweep, candidate(task="xor"))
+    version = tracking.client.get_model_version_by_alias("xor", "champion")
+    assert version.run_id == sweep.run_id
+    assert (version.tags["nnexp.trial"], version.tags["nnexp.retest_rate"]) == ("12", "0.6")
+    (output,) = tracking.client.get_run(sweep.run_id).outputs.model_outputs
+    model = tracking.client.get_logged_model(output.model_id)
+    assert model.status == "READY"
+    assert {metric.key: metric.value for metric in model.metrics}["retest_rate"] == 0.6
+    names = {item.path for item in tracking.client.list_logged_model_artifacts(model.model_id)}
+    assert {"MLmodel", "champion_model.py", "input_example.json", "artifacts"} <= names
+    assert not [name for name in names if name.endswith(("pkl", "pickle"))]
+
+
+def test_same_candidate_again_makes_nothing_new(tracking: Tracking) -> None:
+    """A sweep concluded twice has one version."""
+    sweep = tracking.ensure_sweep("champions of and", text="", note="")
+    crown(tracking, sweep, candidate(task="and"))
+    again = crown(tracking, sweep, candidate(task="and"))
+    assert (again.version, again.champion, again.moved) == ("1", "1", False)
+    assert "still is version 1" in again.line
+
+
+def test_alias_moves_only_to_a_higher_lower_end(tracking: Tracking) -> None:
+    """A worse one is registered beside the champion; a better one takes the title."""
+    sweep = tracking.ensure_sweep("champions of or", text="", note="")
+    crown(tracking, sweep, candidate(600, task="or"))
+    worse = crown(tracking, sweep, candidate(590, run_id="r2", task="or"))
+    assert (worse.version, worse.champion, worse.moved) == ("2", "1", False)
+    assert "stays with version 1" in worse.line
+    better = crown(tracking, sweep, candidate(640, run_id="r3", task="or"))
+    assert (better.version, better.champion, better.moved) == ("3", "3", True)
+    assert "or@champion is version 3" in better.line
+
+
+def test_networks_are_read_from_model_and_run(tracking: Tracking, tmp_path: Path) -> None:
+    """`predict` gets weights, activation and encoding; a model that is not there is named."""
+    stores = Stores(tracking.uri)
+    with pytest.raises(NotFoundError, match="no model models:/nor@champion"):
+        load_network("models:/nor@champion", stores)
+    sweep = tracking.ensure_sweep("champions of nor", text="", note="")
+    crown(tracking, sweep, candidate(task="nor"))
+    network = load_network("models:/nor@champion", stores)
+    assert network.parameters.W1.tolist() == [TANH["W1"]]
+    assert (network.activation, network.encoding) == ("tanh", "binary")
+    run = tracking.client.create_run(sweep.experiment_id, tags={"nnexp.sweep": "champions of nor", "nnexp.trial": "0"})
+    tracking.log_text(run.info.run_id, json.dumps(candidate(task="nor").network), "best_network.json")
+    version = load_network("models:/nor/1", stores)
+    assert version.parameters.b2.tolist() == [TANH["b2"]]
+    for source in run.info.run_id, "champions of nor#0", f"runs:/{run.info.run_id}":
+        assert load_network(source, stores).parameters.b1.tolist() == [TANH["b1"]]
+
+
+@pytest.mark.parametrize("settings", [{}, {"activation": "sigmoid"}, {"activation": "sigmoid", "encoding": "bipolar"}])
+def test_command_line_predicts(tmp_path: Path, settings: dict[str, str]) -> None:
+    """`mlflow models predict` answers CSV and JSON, for every activation and encoding."""
+    registry.save_model(tmp_path / "model", candidate(**settings).network, "xnor")
+    (tmp_path / "in.csv").write_text("x1,x2\n" + "".join(f"{a},{b}\n" for a, b in ROWS))
+    (tmp_path / "in.json").write_text(json.dumps({"inputs": ROWS}))
+    for kind in ("csv", "json")[: 2 if not settings else 1]:
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "models",
+            "predict",
+            "-m",
+            tmp_path / "model",
+            "--env-manager",
+            "local",
+        ]
+        more = ["-t", kind, "-i", tmp_path / f"in.{kind}"]
+        done = subprocess.run([*command, *more], capture_output=True, text=True, cwd=tmp_path)
+        answers = json.loads(done.stdout.strip().splitlines()[-1])["predictions"]
+        assert [round(answer) for answer in answers] == [1, 0, 0, 1]
+
+
+def test_model_names_suit_the_registry() -> None:
+    """Colons and tables have no place in a model's name."""
+    assert model_name("xnor") == "xnor"
+    assert model_name("parity:3") == "parity-3"
+    assert model_name('{"inputs":[[0],[1]],"targets":[0,1]}').startswith("task-")

@@ -1,0 +1,147 @@
+"""A network's bits depend on its settings and its own number alone, whatever company it trains in."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import pytest
+import threadpoolctl
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+
+from nnexp.network import tasks
+from nnexp.network.settings import Settings
+from nnexp.training import tile, trainer
+
+EPOCHS, POOL = 110, 200
+ANOTHER_ORDER = '{"inputs": [[1, 1], [0, 1], [1, 0], [0, 0]], "targets": [1, 0, 0, 1]}'
+COMPOSITIONS = settings(
+    max_examples=200, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@functools.cache
+def kinds(dtype: str) -> tuple[Settings, ...]:
+    """Settings that share tiles: other rates, momenta, stops met early, divergence, weights beyond the range of powers.
+
+    Two hidden sizes; sigmoid, mse; and a table whose rows are not in counting order, which is multiplied by BLAS.
+    """
+    base = Settings(epochs=EPOCHS, dtype=dtype, seeds=POOL, stop="confident", hidden_size=5)
+    return (
+        base.replace(learning_rate=2.0),
+        base.replace(learning_rate=0.3, init="normal", init_scale=2.0),
+        base.replace(learning_rate=9.0, init="orthogonal"),
+        base.replace(learning_rate=1e6 if dtype == "float32" else 1e200, init="he_normal"),
+        base.replace(learning_rate=0.7, momentum=0.9),
+        base.replace(learning_rate=0.4, momentum=0.5),
+        base.replace(hidden_size=2, learning_rate=3.0, activation="sigmoid", stop="solved"),
+        base.replace(hidden_size=2, learning_rate=5.0, loss="mse", encoding="bipolar", stop="none"),
+        base.replace(learning_rate=5.0, init="normal", init_scale=60.0),
+        base.replace(task=ANOTHER_ORDER, learning_rate=2.0),
+        base.replace(task=ANOTHER_ORDER, learning_rate=0.5, init="normal", momentum=0.5),
+    )
+
+
+def fields(result: trainer.TrainingResult, at: int) -> tuple[bytes, ...]:
+    """Everything that a network's result holds, as bytes."""
+    p = result.parameters
+    r = result
+    arrays = (p.W1, p.b1, p.W2, p.b2, r.loss, r.accuracy, r.epochs_to_correct, r.epochs_to_solve, r.epochs_trained)
+    return (*(x[at].tobytes() for x in (*arrays, r.diverged)), r.history.loss[:, at].tobytes())
+
+
+@functools.cache
+def alone(s: Settings, i: int) -> tuple[bytes, ...]:
+    """Network i trained with nobody beside it, in one go."""
+    return fields(trainer.train(s, index=[i]), 0)
+
+
+@st.composite
+def companies(draw: st.DrawFn, n_kinds: int, pool: int) -> list[tuple[int, list[int]]]:
+    """Some of the kinds of settings, in any order, each with some of its networks, in any order."""
+    chosen = draw(st.lists(st.integers(0, n_kinds - 1), min_size=1, max_size=4, unique=True))
+    random = draw(st.randoms(use_true_random=False))
+    sizes = draw(st.lists(st.sampled_from([1, 2, 3, 63, 65, 130]), min_size=len(chosen), max_size=len(chosen)))
+    return [(kind, random.sample(range(pool), min(size, pool))) for kind, size in zip(chosen, sizes, strict=True)]
+
+
+def assert_same_bits(
+    kinds: tuple[Settings, ...], company: list[tuple[int, list[int]]], cuts: list[int], epochs: int, checked: int = 3
+) -> None:
+    """Train a company together, cut at ``cuts``, and compare some networks of each setting with themselves alone."""
+    jobs = [(kinds[kind], trainer.start(kinds[kind], index)) for kind, index in company]
+    for until in [*sorted(cuts), epochs]:
+        states = trainer.advance(jobs, until)
+        jobs = [(s, state) for (s, _), state in zip(jobs, states, strict=True)]
+    for (kind, index), (s, state) in zip(company, jobs, strict=True):
+        result = trainer.result(s, state)
+        for at in {0, len(index) // 2, len(index) - 1} if checked == 3 else {len(index) - 1}:
+            assert fields(result, at) == alone(kinds[kind], index[at]), (kind, index[at])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@seed(20240501)
+@COMPOSITIONS
+@given(data=st.data())
+def test_any_company_any_cut_any_tile_width_gives_the_same_bits(
+    dtype: str, data: st.DataObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neighbours, place, tile width, refilled lanes, compaction, and cuts leave no trace in a network."""
+    company = data.draw(companies(11, POOL))
+    cuts = data.draw(st.lists(st.integers(0, EPOCHS), max_size=2))
+    lanes = data.draw(st.sampled_from([64, 128, 192, 2048]))
+    monkeypatch.setitem(tile._CACHE, dtype, lanes * 4 * 5)
+    assert_same_bits(kinds(dtype), company, cuts, EPOCHS)
+
+
+@functools.cache
+def wide(dtype: str) -> tuple[Settings, ...]:
+    """1,024 samples of 10 inputs, doubled; and all but one of them, multiplied by BLAS."""
+    base = Settings(task="parity:10", epochs=12, dtype=dtype, hidden_size=3, stop="confident")
+    parity = tasks.get("parity:10")
+    incomplete = json.dumps({"inputs": parity.inputs[1:], "targets": parity.targets[1:]})
+    momentum = base.replace(learning_rate=0.1, init="normal", momentum=0.9)
+    return base.replace(learning_rate=1.0), momentum, momentum.replace(task=incomplete)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@seed(20240502)
+@COMPOSITIONS
+@given(data=st.data())
+def test_a_thousand_samples_give_the_same_bits_in_any_company(dtype: str, data: st.DataObject) -> None:
+    """Long sums over samples are where BLAS and NumPy choose their order by size."""
+    chosen = data.draw(st.integers(0, 2))
+    index = data.draw(st.lists(st.integers(0, 30), min_size=1, max_size=31, unique=True))
+    assert_same_bits(wide(dtype), [(chosen, index)], data.draw(st.lists(st.integers(0, 12), max_size=1)), 12, checked=1)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("size", [2, 64, 65, 1000, 2500])
+def test_one_alone_equals_one_among_many(dtype: str, size: int) -> None:
+    """R = 1 is no special case, nor is a batch of several tiles."""
+    s = Settings(epochs=40, dtype=dtype, learning_rate=3.0)
+    many = trainer.train(s, index=range(size))
+    for at in (0, size // 2, size - 1):
+        assert fields(many, at) == alone(s, at)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_large_networks_one_by_one_give_the_same_bits(dtype: str) -> None:
+    """Where a network fills the cache alone, tiles have one lane."""
+    s = Settings(task="parity:10", hidden_size=16, epochs=5, dtype=dtype, learning_rate=1.0, momentum=0.5)
+    many = trainer.train(s, index=range(4))
+    for at in (0, 3):
+        assert fields(many, at) == alone(s, at)
+
+
+def test_the_threads_of_blas_change_nothing() -> None:
+    """Products large enough for BLAS to share out among threads are kept on one."""
+    s = Settings(task="parity:10", hidden_size=16, epochs=3, seeds=3, learning_rate=1.0)
+    results = []
+    for threads in (1, 2):
+        with threadpoolctl.threadpool_limits(threads):
+            results.append(fields(trainer.train(s), 2))
+    assert results[0] == results[1]
