@@ -1,4 +1,4 @@
-"""The layout: which package may import which, which library belongs where, and that an import loads no more than it must."""
+"""The layout: which package may import which, which library belongs where, and what an import may load."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def read(package: Path) -> dict[str, tuple[ast.Module, int]]:
 
 
 def targets(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """The imports of a module anywhere in it, those for type checkers included, as (module, name); the name may be ""."""
+    """All imports of a module, those for type checkers included, as (module, name); the name may be ""."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
@@ -93,7 +93,7 @@ def package_of(module: str) -> str:
 
 
 def faults(edges: Graph) -> list[str]:
-    """What is wrong with the imports between modules: one line for each import that does not point down, and each cycle."""
+    """One line for each import that does not point down, and one for a cycle of modules."""
     found = []
     for module, imported in edges.items():
         own = package_of(module)
@@ -109,12 +109,12 @@ def faults(edges: Graph) -> list[str]:
 
 
 def test_imports_point_down_and_have_no_cycle() -> None:
-    """No module imports one of a package on its own floor or above, not inside a function or for type checkers either."""
+    """This holds for imports inside functions and for type checkers too."""
     assert faults(graph(read(PACKAGE))) == []
 
 
 def test_a_wrong_import_is_found(tmp_path: Path) -> None:
-    """An import that points up, one between packages of one floor, and a cycle within a package each fail the test."""
+    """An import that points up, one between packages on one floor, and a cycle within a package."""
     for module, line, expected in (
         (
             "network/tasks.py",
