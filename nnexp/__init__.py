@@ -18,9 +18,9 @@ _HOME = {
     "predict": "network.model",
     "reference": "network.reference",
     "train": "training.trainer",
-    "grade": "analysis.summary",
-    "summarize": "analysis.summary",
-    "networks": "analysis.summary",
+    "grade": "analysis.trials",
+    "summarize": "analysis.results",
+    "networks": "analysis.results",
     "sweep": "runner.sweeps",
 }
 
@@ -38,7 +38,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from nnexp.analysis.summary import grade, networks, summarize
+    from nnexp.analysis.results import networks, summarize
+    from nnexp.analysis.trials import grade
     from nnexp.network.model import Parameters, loss_and_gradients, predict
     from nnexp.network.reference import reference
     from nnexp.network.settings import Settings

@@ -1,4 +1,4 @@
-"""Two runs, or two sweeps, side by side (floor 3)."""
+"""Two runs, or two sweeps, side by side."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nnexp.analysis import narrative
-from nnexp.analysis import trials as frames
+from nnexp.analysis import trials
 from nnexp.analysis.effects import bootstrap_mean
+from nnexp.analysis.format import label, with_interval
 from nnexp.analysis.significance import Outcomes, holm, mcnemar, outcomes_of, pair, unpaired
 from nnexp.analysis.summary import Summary
 from nnexp.errors import NotFoundError
@@ -19,19 +19,56 @@ from nnexp.recovery.intervals import wilson
 
 #: The grades that a network either has or has not, in the order of a table.
 YES_NO = ("correct", "solved", "confident", "contains", "recovered")
+#: Rate -> the networks of each trial that it counts.
+OutcomesByRate = Mapping[str, Mapping[int, Outcomes]]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two sweeps, or two runs, side by side.
+
+    Attributes:
+        names: of both.
+        overview: of sweeps one row each: how many settings, the first of its ranking with its rate, the mean rate over
+            settings with its interval, and the shares of solved and mirror networks. Of runs the table of
+            `compare_runs`.
+        matched: of sweeps one row per setting that both tried: its factors, ``left_trial``, ``right_trial``,
+            ``left_rate``, ``right_rate``, ``difference`` (left - right), and where the networks of both trials are
+            known ``only_left``, ``only_right``, ``p_value`` (exact McNemar test, network by network) and ``p_holm``.
+            Empty for runs.
+        answer: what the tables say, in words; empty for runs.
+    """
+
+    names: tuple[str, str]
+    overview: pd.DataFrame
+    matched: pd.DataFrame
+    answer: tuple[str, ...] = ()
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Title to rows: the overview, then the settings that both tried where there are any."""
+        tables = {" against ".join(self.names): self.overview, "The same settings": self.matched}
+        return {title: _rows(table) for title, table in tables.items() if len(table)}
+
+    def plain(self) -> dict[str, Any]:
+        """The answer and the tables, for JSON."""
+        return {"answer": self.answer, **self.tables()}
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict(orient="records")]
 
 
 def compare_runs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
     """Two runs side by side, grade by grade.
 
     Args:
-        left: a row a network: ``index`` and the yes/no grades, as in `networks.parquet`.
+        left: one row per network: ``index`` and the yes/no grades, as in ``networks.parquet``.
         right: the same of the other run.
 
     Returns:
-        A row a grade that both have: ``grade``, each side's ``networks``, ``rate``, ``low`` and ``high``, the
-        ``difference`` left - right with ``test`` ("McNemar, exact" on the networks both have, "Fisher, exact" where
-        they share none), ``p_value`` and ``p_holm``.
+        One row per grade that both have: ``grade``, each side's ``networks``, ``rate``, ``low`` and ``high``, the
+        ``difference`` left - right with ``test`` ("McNemar, exact" on the networks that both have, "Fisher, exact"
+        where they share none), ``p_value`` and ``p_holm``.
 
     Raises:
         NotFoundError: the runs have no grade in common.
@@ -59,53 +96,34 @@ def compare_runs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(p_holm=holm(frame["p_value"].to_numpy(dtype=np.float64)))
 
 
-@dataclass(frozen=True, eq=False)
-class SweepComparison:
-    """Two sweeps side by side.
-
-    Attributes:
-        answer: what the tables say, in words.
-        overview: a row a sweep: how many settings, the first of its ranking with its figure, the mean rate over
-            settings with its bootstrap interval, and the shares of mirror and solved networks.
-        matched: a row a setting that both sweeps tried: its factors, ``left_trial``, ``right_trial``, ``left_rate``,
-            ``right_rate``, ``difference`` (left - right), and where both trials' networks are at hand ``only_left``,
-            ``only_right``, ``p_value`` (exact McNemar, network by network) and ``p_holm``.
-        measure: the rate compared.
-    """
-
-    answer: tuple[str, ...]
-    overview: pd.DataFrame
-    matched: pd.DataFrame
-    measure: str
-
-
 def compare_sweeps(
     left: Summary,
     right: Summary,
     *,
-    left_outcomes: Mapping[int, Outcomes] | None = None,
-    right_outcomes: Mapping[int, Outcomes] | None = None,
-) -> SweepComparison:
+    left_outcomes: OutcomesByRate | None = None,
+    right_outcomes: OutcomesByRate | None = None,
+) -> Comparison:
     """Two sweeps side by side, and setting by setting where both tried the same.
 
-    Settings are the same when every factor that either sweep varies has the same value: what both hold fixed may
+    Settings are the same when every factor that either sweep varies has the same value. What both hold fixed may
     differ, such as the task or the encoding of two sweeps over one grid.
 
     Args:
-        left: one sweep's summary.
-        right: the other's.
-        left_outcomes: which networks of each trial succeeded, in the measure compared.
+        left: the summary of one sweep.
+        right: that of the other.
+        left_outcomes: the networks that each rate of each trial counts.
         right_outcomes: the same of the other sweep.
 
     Returns:
-        The comparison, in the recovery rate where both sweeps have one, else in the solved rate.
+        The comparison by the recovery rate where both sweeps have one, else by the solved rate: rates and tests alike.
     """
     both = left.measure == right.measure == "recovery_rate"
     measure = "recovery_rate" if both else "solved_rate"
-    matched = _matched(left.ranked, right.ranked, measure)
-    matched = _with_tests(matched, left_outcomes or {}, right_outcomes or {})
+    sides = [(outcomes or {}).get(measure, {}) for outcomes in (left_outcomes, right_outcomes)]
+    matched = _with_tests(_matched(left.ranked, right.ranked, measure), *sides)
     overview = pd.DataFrame([_overview(summary, measure) for summary in (left, right)])
-    return SweepComparison(_in_words(left, right, overview, matched, measure), overview, matched, measure)
+    answer = _in_words(left.name, right.name, overview, matched, measure)
+    return Comparison((left.name, right.name), overview, matched, answer)
 
 
 def _overview(summary: Summary, measure: str) -> dict[str, Any]:
@@ -133,9 +151,9 @@ def _overview(summary: Summary, measure: str) -> dict[str, Any]:
 
 
 def _matched(left: pd.DataFrame, right: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """The settings that both sweeps tried, each once: of repeated settings the first in the ranking stands."""
-    varied = set(frames.varied(left)) | set(frames.varied(right))
-    factors = [factor for factor in frames.FACTORS if factor in varied] or ["hidden_size"]
+    """The settings that both sweeps tried, each once: of repeated settings the first in the ranking is taken."""
+    varied = set(trials.varied(left)) | set(trials.varied(right))
+    factors = [factor for factor in trials.FACTORS if factor in varied] or ["hidden_size"]
     columns = [*factors, "trial", measure]
     sides = [
         frame[columns].drop_duplicates(factors).rename(columns={"trial": f"{side}_trial", measure: f"{side}_rate"})
@@ -147,11 +165,11 @@ def _matched(left: pd.DataFrame, right: pd.DataFrame, measure: str) -> pd.DataFr
 
 def _with_tests(matched: pd.DataFrame, left: Mapping[int, Outcomes], right: Mapping[int, Outcomes]) -> pd.DataFrame:
     rows = []
-    for at, trials in enumerate(zip(matched["left_trial"], matched["right_trial"], strict=True)):
-        if trials[0] in left and trials[1] in right:
-            mine, theirs = pair(left[trials[0]], right[trials[1]])
-            if len(mine):
-                test = mcnemar(mine, theirs)
+    for at, (mine, theirs) in enumerate(zip(matched["left_trial"], matched["right_trial"], strict=True)):
+        if mine in left and theirs in right:
+            first, second = pair(left[mine], right[theirs])
+            if len(first):
+                test = mcnemar(first, second)
                 rows.append((at, test.only_first, test.only_second, test.p_value))
     if not rows:
         return matched
@@ -161,28 +179,25 @@ def _with_tests(matched: pd.DataFrame, left: Mapping[int, Outcomes], right: Mapp
     return matched.join(tests)
 
 
-def _in_words(
-    left: Summary, right: Summary, overview: pd.DataFrame, matched: pd.DataFrame, measure: str
-) -> tuple[str, ...]:
-    what = narrative.label(measure)
+def _in_words(left: str, right: str, overview: pd.DataFrame, matched: pd.DataFrame, measure: str) -> tuple[str, ...]:
     means = [
-        f"{row['sweep']} {narrative.percent(row[measure])} "
-        f"({narrative.interval(row[f'{measure}_low'], row[f'{measure}_high'])})"
+        f"{row['sweep']} {with_interval(row[measure], row[f'{measure}_low'], row[f'{measure}_high'])}"
         for row in overview.to_dict(orient="records")
     ]
-    lines = [f"Mean {what} over settings, bootstrap over settings: {'; '.join(means)}."]
+    lines = [f"Mean {label(measure)} over settings, with 95% interval: {'; '.join(means)}."]
     if matched.empty:
-        return (*lines, "The sweeps have no setting in common, so nothing is compared pair by pair.")
+        return (*lines, "The sweeps have no setting in common, so no settings are compared.")
     difference = matched["difference"]
     lines.append(
-        f"{len(matched):,} settings are in both: {left.name} is higher in {int((difference > 0).sum()):,}, "
-        f"{right.name} in {int((difference < 0).sum()):,}, mean difference {100 * difference.mean():+.1f} points."
+        f"{len(matched):,} settings are in both: {left} is higher in {int((difference > 0).sum()):,}, "
+        f"{right} in {int((difference < 0).sum()):,}, mean difference {100 * difference.mean():+.1f} points."
     )
     if "p_holm" in matched:
-        apart = matched[matched["p_holm"] <= 0.05]
+        tested = matched.dropna(subset=["p_holm"])
+        apart = tested[tested["p_holm"] <= 0.05]
         lines.append(
-            f"{len(apart):,} of these differ beyond chance (exact McNemar, network by network; Holm at 5%): "
-            f"{int((apart['difference'] > 0).sum()):,} in favour of {left.name}, "
-            f"{int((apart['difference'] < 0).sum()):,} of {right.name}."
+            f"{len(apart):,} of {len(tested):,} tested settings differ (exact McNemar tests, network by network; "
+            f"Holm's correction, 5%): {int((apart['only_left'] > apart['only_right']).sum()):,} in favour of {left}, "
+            f"{int((apart['only_left'] < apart['only_right']).sum()):,} of {right}."
         )
     return tuple(lines)

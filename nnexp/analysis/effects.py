@@ -20,8 +20,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from nnexp.analysis.levels import levels
 from nnexp.analysis.significance import holm
-from nnexp.analysis.trials import ALWAYS, levels, measure_of, varied
+from nnexp.analysis.trials import ALWAYS, measure_of, varied
 from nnexp.recovery.intervals import wilson
 
 Floats = NDArray[np.float64]

@@ -1,74 +1,79 @@
-"""What the networks' tables of a sweep add to its runs' metrics, read once (floor 3).
+"""What the tables of networks add to the metrics of a sweep's runs, read once.
 
 Axes: R networks of a trial.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nnexp.analysis import trials
 from nnexp.analysis.significance import Outcomes, outcomes_of
 from nnexp.errors import NnexpError, NotFoundError
+from nnexp.recovery.grades import FAMILIES
 
-#: The families in the order of their bars; `none` is what did not solve the task.
-FAMILIES = ("hand-designed", "both", "mirror", "other", "none")
-#: What is read of a networks' table.
+if TYPE_CHECKING:
+    from nnexp.tracking.schema import RunRecord
+
+#: The columns that are read of a table of networks.
 COLUMNS = ("index", "solved", "recovered", "family", "epochs_to_solve")
+#: Rate of a trial -> the grade of a network that it is the rate of.
+_GRADE_OF = {"recovery_rate": "recovered", "solved_rate": "solved"}
 
-NetworksOf = Callable[[int], pa.Table | None]
+NetworksOf = Callable[[int], pa.Table]
 
 
 @dataclass(frozen=True, eq=False)
-class Population:
-    """The part of every network's row that a sweep's report needs.
+class SweepOutcomes:
+    """The part of every network's row that a summary and a report need.
 
     Attributes:
-        outcomes: trial to its networks' success in the sweep's measure.
-        families: trial to how many networks each of `FAMILIES` holds; empty for a task without a mirror.
+        by_rate: ``recovery_rate`` or ``solved_rate`` to trial to the networks that it counts. A trial whose task has no
+            reference has no recovery.
+        families: trial to how many networks each family holds; no entry for a task without a reference.
         epochs_to_solve: trial to (R,) updates until solved, infinite where never.
         missing: what could not be read, in words.
     """
 
-    outcomes: dict[int, Outcomes] = field(default_factory=dict)
+    by_rate: Mapping[str, dict[int, Outcomes]] = field(default_factory=lambda: {rate: {} for rate in _GRADE_OF})
     families: dict[int, dict[str, int]] = field(default_factory=dict)
     epochs_to_solve: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
 
-def collect(records: Iterable[trials.Record], networks_of: NetworksOf) -> Population:
-    """Reads the networks' table of every finished trial.
+def collect(records: Iterable[RunRecord], networks_of: NetworksOf) -> SweepOutcomes:
+    """Reads the table of networks of every finished trial.
 
     Args:
         records: the sweep's runs.
-        networks_of: a trial's table, or None (or an `NnexpError`) where it is missing.
+        networks_of: returns a trial's table; raises `NotFoundError` where it is missing, another `NnexpError` where it
+            cannot be read.
 
     Returns:
-        What was read; a table that is missing or unreadable is named in ``missing`` and left out.
+        What was read. A table that is missing or unreadable is named in ``missing`` and left out.
     """
-    population, absent, unreadable = Population(), [], []
+    found = SweepOutcomes()
+    absent, unreadable = [], []
     for record in sorted(records, key=lambda one: one.trial):
         if record.status != "FINISHED":
             continue
         try:
             table = networks_of(record.trial)
         except NotFoundError:
-            table = None
+            absent.append(record.trial)
+            continue
         except NnexpError as error:
             unreadable.append(f"networks.parquet of trial {record.trial} ({error})")
             continue
-        if table is None:
-            absent.append(record.trial)
-            continue
-        _add(population, record.trial, table.select([name for name in COLUMNS if name in table.column_names]))
+        _add(found, record.trial, table.select([name for name in COLUMNS if name in table.column_names]))
     missing = (*([f"networks.parquet of {_trials(absent)}"] if absent else []), *unreadable)
-    return Population(population.outcomes, population.families, population.epochs_to_solve, missing)
+    return SweepOutcomes(found.by_rate, found.families, found.epochs_to_solve, missing)
 
 
 def _trials(numbers: list[int]) -> str:
@@ -79,34 +84,39 @@ def _trials(numbers: list[int]) -> str:
     return f"trials {first}" if len(numbers) <= 8 else f"{len(numbers):,} trials ({first}, …)"
 
 
-def _add(population: Population, trial: int, table: pa.Table) -> None:
+def _add(found: SweepOutcomes, trial: int, table: pa.Table) -> None:
     if "family" in table.column_names:
         counts = {one["values"]: one["counts"] for one in table["family"].drop_null().value_counts().to_pylist()}
         if counts:
-            population.families[trial] = {name: counts.get(name, 0) for name in FAMILIES}
+            found.families[trial] = {name: counts.get(name, 0) for name in FAMILIES}
         table = table.drop_columns("family")
     frame = table.to_pandas()
-    outcomes = outcomes_of(frame, "recovered") or outcomes_of(frame, "solved")
-    if outcomes is not None:
-        population.outcomes[trial] = outcomes
+    for rate, grade in _GRADE_OF.items():
+        outcomes = outcomes_of(frame, grade)
+        if outcomes is not None:
+            found.by_rate[rate][trial] = outcomes
     if "epochs_to_solve" in frame:
         updates = frame["epochs_to_solve"].to_numpy(dtype=np.float64, na_value=np.nan)
-        population.epochs_to_solve[trial] = np.where(np.isnan(updates), np.inf, updates)
+        found.epochs_to_solve[trial] = np.where(np.isnan(updates), np.inf, updates)
 
 
-def family_shares(population: Population, frame: pd.DataFrame) -> pd.DataFrame | None:
-    """Exact shares of the five families by hidden size.
+def family_shares(outcomes: SweepOutcomes, ranked: pd.DataFrame) -> pd.DataFrame | None:
+    """Exact shares of the families by hidden size.
 
     Args:
-        population: what `collect` read.
-        frame: the finished trials.
+        outcomes: what `collect` read.
+        ranked: the finished trials; others are left out.
 
     Returns:
-        A row a hidden size: ``hidden_size``, ``settings``, ``networks`` and a share for each of `FAMILIES`; None where
-        no table holds families.
+        One row per hidden size: ``hidden_size``, ``settings``, ``networks`` and one share per family; None where no
+        table holds families.
     """
-    sizes = frame.set_index("trial")["hidden_size"]
-    rows = [{"hidden_size": sizes[trial], "settings": 1, **counts} for trial, counts in population.families.items()]
+    sizes = dict(zip(ranked["trial"], ranked["hidden_size"], strict=True))
+    rows = [
+        {"hidden_size": sizes[trial], "settings": 1, **counts}
+        for trial, counts in outcomes.families.items()
+        if trial in sizes
+    ]
     if not rows:
         return None
     total = pd.DataFrame(rows).groupby("hidden_size").sum()

@@ -1,14 +1,11 @@
-"""The report of a sweep: one page that needs nothing but itself, and its Markdown twin (floor 3)."""
+"""The report of a sweep: one HTML page that needs no other file."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
@@ -16,21 +13,24 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from nnexp import _atomic
-from nnexp.analysis import narrative, trials
-from nnexp.analysis import tables as rendering
+from nnexp.analysis import format as fmt
+from nnexp.analysis import narrative, tables, trials
 from nnexp.analysis.figures import network, style, training
 from nnexp.analysis.figures import settings as figures
 from nnexp.analysis.figures.training import Points
-from nnexp.analysis.outcomes import FAMILIES, NetworksOf, Population, collect, family_shares
+from nnexp.analysis.outcomes import SweepOutcomes, family_shares
 from nnexp.analysis.summary import Summary
 from nnexp.errors import NnexpError
 from nnexp.network.settings import Settings
-from nnexp.recovery.alignment import Portrait, best_portrait
+from nnexp.recovery.alignment import AlignedNetwork
 
+if TYPE_CHECKING:
+    from nnexp.tracking.schema import RunRecord
+
+BestNetworkOf = Callable[[int], AlignedNetwork | None]
 CurvesOf = Callable[[int], Mapping[str, Points]]
 
-#: Rows of the ranked table on the first screen, and further below.
+#: Rows of the ranked table on the first screen, and at the end.
 FIRST_ROWS, ALL_ROWS = 5, 30
 ALL_COLUMNS = (
     "networks",
@@ -56,40 +56,7 @@ class Section:
     table: pd.DataFrame | None = None
 
 
-@dataclass(frozen=True)
-class Report:
-    """A rendered report.
-
-    Attributes:
-        html: one page; pictures are inside it, and it needs no network access.
-        markdown: the same as Markdown; its pictures are files in the directory ``report``.
-        pictures: file name to PNG, for the Markdown twin.
-    """
-
-    html: str
-    markdown: str
-    pictures: Mapping[str, bytes] = field(default_factory=dict)
-
-    def write(self, page: Path) -> list[Path]:
-        """Writes the page, its twin with the ending .md beside it, and the twin's pictures in a directory beside both.
-
-        Args:
-            page: the HTML file; the directory has its name without the ending, and ``-pictures`` if there is no ending.
-
-        Returns:
-            The page and its twin.
-        """
-        pictures = page.with_suffix("") if page.suffix else page.with_name(f"{page.name}-pictures")
-        twin = page.with_suffix(".md")
-        pictures.mkdir(parents=True, exist_ok=True)
-        _atomic.write_text(page, self.html)
-        _atomic.write_text(twin, self.markdown.replace("](report/", f"]({quote(pictures.name)}/"))
-        for name, content in self.pictures.items():
-            _atomic.write_with(pictures / name, functools.partial(_fill, content))
-        return [page, twin]
-
-
-def settings_of(record: trials.Record) -> Settings:
+def settings_of(record: RunRecord) -> Settings:
     """A run's settings from its params.
 
     Raises:
@@ -103,74 +70,53 @@ def settings_of(record: trials.Record) -> Settings:
     )
 
 
-def build_report(
-    summary: Summary,
-    records: Iterable[trials.Record],
-    networks_of: NetworksOf,
-    *,
-    curves_of: CurvesOf | None = None,
-    population: Population | None = None,
-    pictures: bool = False,
-) -> Report:
-    """The report of a sweep.
+def build_report(summary: Summary, outcomes: SweepOutcomes, best_network_of: BestNetworkOf, curves_of: CurvesOf) -> str:
+    """The report of a sweep as an HTML page.
 
     Args:
         summary: its summary.
-        records: its runs.
-        networks_of: a trial's networks' table, or None (or an `NnexpError`) where it is missing.
-        curves_of: a trial's curves by name, each a list of (epoch, value); without it there are no loss bands.
-        population: what `collect` read of the same tables, to read them just once.
-        pictures: whether to draw the pictures as PNG too, for the Markdown twin.
+        outcomes: what the tables of networks add to the runs.
+        best_network_of: returns a trial's best network, or None; raises `NnexpError` where it cannot be read.
+        curves_of: returns a trial's curves by name, each a list of (epoch, value); raises likewise.
 
     Returns:
-        The page and its twin. What is missing is named in both, and the rest is shown.
+        The page. What could not be read is named in it, and the rest is shown.
     """
-    runs = {record.trial: record for record in records}
-    population = population if population is not None else collect(runs.values(), networks_of)
-    missing = list(population.missing)
-    drawn = _portrait(summary, runs, networks_of, missing)
-    sections = _sections(summary, population, _curves(summary, curves_of, missing), drawn)
-    if missing:
-        note = f"Missing and left out: {', '.join(missing[:10])}"
-        note += f" and {len(missing) - 10} more." if len(missing) > 10 else "."
-        known = tuple(line for line in summary.notes if not line.startswith("Missing and left out"))
-        summary = dataclasses.replace(summary, notes=(*known, note))
-    context = _context(summary, sections, drawn)
+    missing = list(outcomes.missing)
+    drawn = _best_network(summary, best_network_of, missing)
+    sections = _sections(summary, outcomes, _curves(summary, curves_of, missing), drawn)
+    summary = dataclasses.replace(summary, missing=tuple(missing))
+    summary = dataclasses.replace(summary, notes=narrative.notes(summary))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("nnexp.analysis"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    html = environment.get_template("report.html.j2").render(context)
-    images = {f"{s.key}.png": style.png(s.figure) for s in sections if s.figure is not None} if pictures else {}
-    return Report(html, _markdown(summary, sections, drawn, images), images)
+    return environment.get_template("report.html.j2").render(_context(summary, sections, drawn))
 
 
-def _portrait(
-    summary: Summary, runs: Mapping[int, trials.Record], networks_of: NetworksOf, missing: list[str]
-) -> Portrait | None:
+def _best_network(summary: Summary, best_network_of: BestNetworkOf, missing: list[str]) -> AlignedNetwork | None:
+    """The best network of the first setting."""
     if summary.best is None:
         return None
-    trial = summary.best.trial
     try:
-        table = networks_of(trial)
-        return None if table is None else best_portrait(table, settings_of(runs[trial]), trial)
+        return best_network_of(summary.best.trial)
     except NnexpError as error:
-        missing.append(f"the best network's picture ({error})")
+        missing.append(f"the best network of trial {summary.best.trial} ({error})")
         return None
 
 
-def _curves(summary: Summary, curves_of: CurvesOf | None, missing: list[str]) -> dict[int, Mapping[str, Points]]:
+def _curves(summary: Summary, curves_of: CurvesOf, missing: list[str]) -> dict[int, Mapping[str, Points]]:
     """The curves of the first settings of the ranking."""
     found: dict[int, Mapping[str, Points]] = {}
-    for trial in summary.ranked["trial"].head(DRAWN_SETTINGS).tolist() if curves_of is not None else []:
+    for trial in summary.ranked["trial"].head(DRAWN_SETTINGS).tolist():
         try:
-            found[trial] = curves_of(trial)  # type: ignore[misc]
+            found[trial] = curves_of(trial)
         except NnexpError as error:
             missing.append(f"curves of trial {trial} ({error})")
     return found
 
 
 def _sections(
-    summary: Summary, population: Population, curves: Mapping[int, Mapping[str, Points]], drawn: Portrait | None
+    summary: Summary, outcomes: SweepOutcomes, curves: Mapping[int, Mapping[str, Points]], drawn: AlignedNetwork | None
 ) -> list[Section]:
     """Every part of the report that there is something to show of."""
     ranked = summary.ranked
@@ -180,15 +126,15 @@ def _sections(
     rates = [rate for rate in ("recovery_rate", "mirror_rate", "solved_rate") if ranked[rate].notna().any()]
     parts += [_phase_section(ranked, rate) for rate in rates]
     parts += [
-        _family_section(summary, population),
+        _family_section(summary, outcomes),
         _band_section(summary, curves),
-        _solving_section(summary, population),
+        _solving_section(summary, outcomes),
         *_importance_sections(summary),
     ]
     return [part for part in parts if part is not None]
 
 
-def _network_section(drawn: Portrait | None) -> Section | None:
+def _network_section(drawn: AlignedNetwork | None) -> Section | None:
     if drawn is None:
         return None
     parts = [f"{drawn.title[:1].upper()}{drawn.title[1:]}: the lowest loss among those that reached the goal."]
@@ -211,7 +157,7 @@ def _marginal_section(summary: Summary) -> Section:
         "a cross is the level's best setting."
     )
     figure = figures.marginal_points(summary.marginals, summary.measure, summary.factors)
-    return Section("factors", "What each factor does", caption, figure, rendering.marginals_table(summary))
+    return Section("factors", "What each factor does", caption, figure, tables.marginals_table(summary))
 
 
 def _phase_section(ranked: pd.DataFrame, rate: str) -> Section:
@@ -221,23 +167,22 @@ def _phase_section(ranked: pd.DataFrame, rate: str) -> Section:
         "solved_rate": ("Where the task is solved", "solved the task"),
     }
     heading, verb = words[rate]
-    x, y = (narrative.label(factor) for factor in figures.phase_axes(ranked))
+    x, y = (fmt.label(factor) for factor in figures.phase_axes(ranked))
     caption = f"Mean share of networks that {verb}, by {x} and {y}. Empty cells hold no setting."
     return Section(f"phase-{rate.removesuffix('_rate')}", heading, caption, figures.phase_diagram(ranked, rate))
 
 
-def _family_section(summary: Summary, population: Population) -> Section | None:
-    shares = family_shares(population, summary.ranked)
+def _family_section(summary: Summary, outcomes: SweepOutcomes) -> Section | None:
+    shares = family_shares(outcomes, summary.ranked)
     if shares is None:
         shares = summary.families
     if shares.empty:
         return None
-    exact = all(name in shares for name in FAMILIES)
-    table = rendering.families_table(dataclasses.replace(summary, families=shares))
+    table = tables.families_table(shares)
     caption = (
         "By what a network contains: the hand-designed logic, its mirror (the reference with x1 complemented and the "
         "output negated), both, or neither; the rest did not solve the task."
-        if exact or "hand_designed" in shares
+        if "solved" not in shares
         else "Networks that solved the task."
     )
     return Section("families", "Solutions by hidden size", caption, figures.family_bars(shares), table)
@@ -261,8 +206,8 @@ def _band_section(summary: Summary, curves: Mapping[int, Mapping[str, Points]]) 
     return Section("loss", "How the loss falls", caption if plateaus else caption.split(";")[0] + ".", figure)
 
 
-def _solving_section(summary: Summary, population: Population) -> Section | None:
-    known = population.epochs_to_solve
+def _solving_section(summary: Summary, outcomes: SweepOutcomes) -> Section | None:
+    known = outcomes.epochs_to_solve
     first = [trial for trial in summary.ranked["trial"].head(DRAWN_SETTINGS).tolist() if trial in known]
     sizes = summary.ranked.set_index("trial")["hidden_size"]
     pooled: dict[str, list[np.ndarray[Any, Any]]] = {}
@@ -290,24 +235,24 @@ def _importance_sections(summary: Summary) -> list[Section]:
     maps = figures.interaction_maps(summary.ranked, summary.measure, summary.factors)
     if maps is not None:
         caption = (
-            f"Mean {narrative.label(summary.measure)} for each pair of factors, over whatever the other factors were. "
+            f"Mean {fmt.label(summary.measure)} for each pair of factors, over whatever the other factors were. "
             "Where a row's pattern changes from column to column, the two act together."
         )
         sections.append(Section("interactions", "How factors act together", caption, maps))
     return sections
 
 
-def _context(summary: Summary, sections: Sequence[Section], drawn: Portrait | None) -> dict[str, Any]:
-    shown = rendering.ranked_table(summary, ALL_ROWS, ALL_COLUMNS) if len(summary.ranked) else None
+def _context(summary: Summary, sections: Sequence[Section], drawn: AlignedNetwork | None) -> dict[str, Any]:
+    shown = tables.ranked_table(summary, ALL_ROWS, ALL_COLUMNS) if len(summary.ranked) else None
     return {
         "summary": summary,
-        "percent": narrative.percent,
-        "interval": narrative.interval,
+        "percent": fmt.percent,
+        "interval": fmt.interval,
         "question": _question(summary),
-        "first": rendering.ranked_table(summary, FIRST_ROWS, FIRST_COLUMNS) if len(summary.ranked) else None,
-        "measure": narrative.label(summary.measure),
+        "first": tables.ranked_table(summary, FIRST_ROWS, FIRST_COLUMNS) if len(summary.ranked) else None,
+        "measure": fmt.label(summary.measure),
         "ranked": shown,
-        "pareto": rendering.pareto_table(summary),
+        "pareto": tables.pareto_table(summary),
         "sections": [
             {
                 "key": s.key,
@@ -319,7 +264,7 @@ def _context(summary: Summary, sections: Sequence[Section], drawn: Portrait | No
             }
             for s in sections
         ],
-        "portrait": drawn,
+        "network": drawn,
         "logic_tables": _logic(drawn),
     }
 
@@ -330,7 +275,7 @@ def _question(summary: Summary) -> str:
     return "Which settings solve the task?"
 
 
-def _logic(drawn: Portrait | None) -> list[tuple[str, pd.DataFrame]]:
+def _logic(drawn: AlignedNetwork | None) -> list[tuple[str, pd.DataFrame]]:
     """The truth tables of the network's gates and of the hand-designed one's, as the source's logic table has them."""
     if drawn is None:
         return []
@@ -350,33 +295,3 @@ def _logic(drawn: Portrait | None) -> list[tuple[str, pd.DataFrame]]:
             rows.append(cells | {"target": str(row["target"])})
         tables.append((title, pd.DataFrame(rows)))
     return tables
-
-
-def _markdown(
-    summary: Summary, sections: Sequence[Section], drawn: Portrait | None, images: Mapping[str, bytes]
-) -> str:
-    parts = [f"# {_question(summary)}", f"Sweep `{summary.name}`.", *summary.answer]
-    if len(summary.ranked):
-        parts += [
-            "## Settings, best first",
-            rendering.markdown_table(rendering.ranked_table(summary, ALL_ROWS, (*ALL_COLUMNS, "note"))),
-        ]
-    front = rendering.pareto_table(summary)
-    if front is not None:
-        parts += ["## Pareto front", rendering.markdown_table(front)]
-    for section in sections:
-        parts += [f"## {section.heading}", section.caption]
-        if f"{section.key}.png" in images:
-            parts.append(f"![{section.heading}](report/{section.key}.png)")
-        if section.key == "network":
-            for title, table in _logic(drawn):
-                parts += [f"Logic, {title}:", rendering.markdown_table(table)]
-        if section.table is not None:
-            parts.append(rendering.markdown_table(section.table))
-    if summary.notes:
-        parts += ["## Notes", "\n".join(f"- {note}" for note in summary.notes)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _fill(content: bytes, path: Path) -> None:
-    path.write_bytes(content)

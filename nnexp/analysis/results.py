@@ -1,39 +1,41 @@
-"""What the tracking store holds of a sweep, read back: summary, report, comparison, networks (floor 4)."""
+"""The results of a sweep, read back from MLflow: summary, report, networks, explanation and export."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from nnexp import _atomic
-from nnexp.analysis import compare as comparison
-from nnexp.analysis.outcomes import COLUMNS, Population, collect
-from nnexp.analysis.report import Report, build_report, settings_of
-from nnexp.analysis.summary import Summary, summarize_records
+from nnexp.analysis import trials
+from nnexp.analysis.compare import Comparison, compare_runs, compare_sweeps
+from nnexp.analysis.outcomes import COLUMNS, SweepOutcomes, collect
+from nnexp.analysis.report import build_report, settings_of
+from nnexp.analysis.summarize import summarize_records
+from nnexp.analysis.summary import Summary
 from nnexp.errors import NotFoundError, UsageError
 from nnexp.recovery import gates, networks_table
+from nnexp.recovery.alignment import AlignedNetwork, align_best
 from nnexp.search import sweep_file
 from nnexp.stores import Stores
 from nnexp.tracking.schema import RunRecord
 from nnexp.tracking.store import Tracking
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-
-#: The parent's artifact that keeps what the study says of the factors.
+#: The parent run's artifact that keeps what the study says of the factors.
 IMPORTANCE = "importance.json"
-CURVES = ("loss_median", "loss_p10", "loss_p90", "solved_rate")
+#: The parent run's artifact that holds the report.
+REPORT = "report.html"
+CURVES = ("loss_median", "loss_p10", "loss_p90")
 
 
 class SweepResults:
     """One sweep's runs, read once.
 
     Raises:
-        NotFoundError: no such sweep.
+        NotFoundError: there is no such sweep.
     """
 
     def __init__(self, tracking: Tracking, name: str) -> None:
@@ -42,143 +44,140 @@ class SweepResults:
         self.records = tracking.runs(name)
         self._runs = {record.trial: record.run_id for record in self.records}
 
-    def networks_of(self, trial: int) -> pa.Table:
-        """A trial's networks' table.
+    def best_network(self, trial: int) -> AlignedNetwork | None:
+        """A trial's best network beside the hand-designed one; None where all its networks diverged.
 
         Raises:
-            NotFoundError: it has none.
+            NotFoundError: it is not there, or damaged.
         """
-        return self.tracking.networks(self._runs[trial])
+        run_id = self._runs[trial]
+        try:
+            content = json.loads(self.tracking.text(run_id, networks_table.BEST_NETWORK))
+        except ValueError as error:
+            raise NotFoundError(f"run {run_id}: its {networks_table.BEST_NETWORK} is damaged ({error})") from error
+        return align_best(content, f"network {content['index']} of trial {trial}")
 
     def curves_of(self, trial: int) -> dict[str, list[tuple[int, float]]]:
         """A trial's curves that the report draws."""
         return {key: self.tracking.curve(self._runs[trial], key) for key in CURVES}
 
-    def population(self) -> Population:
-        """What every finished trial's networks add to the metrics."""
+    def outcomes(self) -> SweepOutcomes:
+        """What the tables of networks add to the runs' metrics; every table is read."""
         return collect(self.records, lambda trial: self.tracking.networks(self._runs[trial], COLUMNS))
 
-    def summary(self, population: Population | None = None) -> Summary:
-        """The summary; with the networks' ``population`` the best is tested against each of the rest.
+    def summary(self, outcomes: SweepOutcomes | None = None) -> Summary:
+        """The summary. With ``outcomes`` the first setting is tested against each of the others.
 
         Raises:
-            NotFoundError: it has no runs.
+            NotFoundError: the sweep has no runs.
         """
         return summarize_records(
             self.name,
             self.records,
-            outcomes=population.outcomes if population else None,
+            outcomes=outcomes.by_rate if outcomes else None,
             importance=self._importance(),
             objective=self.sweep.objective,
             directions=self.sweep.directions,
             sampler=self.sweep.sampler,
             planned=self.sweep.trials,
-            missing=population.missing if population else (),
+            missing=outcomes.missing if outcomes else (),
         )
 
-    def report(self, population: Population | None = None) -> Report:
-        """The report; ``population`` saves reading every network's table once more."""
-        population = population or self.population()
-        return build_report(
-            self.summary(population),
-            self.records,
-            self.networks_of,
-            curves_of=self.curves_of,
-            population=population,
-            pictures=True,
-        )
+    def report(self, summary: Summary, outcomes: SweepOutcomes) -> str:
+        """The report as an HTML page."""
+        return build_report(summary, outcomes, self.best_network, self.curves_of)
 
     def _importance(self) -> Mapping[str, Mapping[str, float]]:
-        """What the study said when the sweep was concluded; nothing before."""
+        """What the study said at the end of the sweep; nothing before."""
         try:
             found: dict[str, dict[str, float]] = json.loads(
                 self.tracking.text(self.tracking.sweep(self.name).run_id, IMPORTANCE)
             )
-        except (NotFoundError, ValueError):  # not there yet, or torn; `doctor` finds and mends the latter
+        except (NotFoundError, ValueError):  # not there yet, or damaged; `nnexp doctor` finds and repairs the latter
             return {}
         return found
 
 
-def summary(name: str, stores: Stores) -> Summary:
+def summarize(name: str, stores: Stores | None = None) -> Summary:
     """The summary of a sweep, finished or not.
 
+    Args:
+        name: the sweep's name.
+        stores: where its runs are; by default MLFLOW_TRACKING_URI, or ``mlflow.db`` in the working directory.
+
     Raises:
-        NotFoundError: no such sweep, or it has no runs.
+        NotFoundError: there is no such sweep, or it has no runs.
     """
-    return SweepResults(Tracking(stores.tracking_uri), name).summary()
+    results = SweepResults(_open(stores), name)
+    return results.summary(results.outcomes())
 
 
-def report(name: str, stores: Stores, output: Path, *, log: bool = True) -> list[Path]:
-    """Writes the report as one HTML file, its Markdown twin and the twin's pictures beside it; gives both paths.
+def networks(name: str, stores: Stores | None = None) -> pd.DataFrame:
+    """Every network of a sweep's finished trials, one row per network: its trial, settings, grades and weights.
 
     Args:
-        name: the sweep.
-        stores: where its runs are.
-        output: the HTML file.
-        log: whether to give it to the sweep's parent run too.
+        name: the sweep's name.
+        stores: where its runs are; by default MLFLOW_TRACKING_URI, or ``mlflow.db`` in the working directory.
 
     Raises:
-        NotFoundError: no such sweep, or it has no runs.
+        NotFoundError: there is no such sweep, or none of its runs has a table of networks.
     """
-    tracking = Tracking(stores.tracking_uri)
-    made = SweepResults(tracking, name).report()
-    written = made.write(output)
+    tracking = _open(stores)
+    records = tracking.runs(name)
+    settings = trials.trials_frame(records).set_index("trial")[[*trials.FACTORS, *trials.OTHER_SETTINGS]]
+    parts: list[pd.DataFrame] = []
+    for record in records:
+        try:
+            part = tracking.networks(record.run_id).to_pandas()
+        except NotFoundError:
+            continue
+        row = {"trial": record.trial} | settings.loc[record.trial].to_dict()
+        parts.append(pd.concat([pd.DataFrame(row, index=part.index), part], axis=1))
+    if not parts:
+        raise NotFoundError(f"sweep {name!r} has no networks.parquet in any of its {len(records)} runs")
+    table: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return table
+
+
+def report(name: str, stores: Stores, output: Path, *, log: bool = True) -> None:
+    """Writes the report of a sweep as one HTML file.
+
+    Args:
+        name: the sweep's name.
+        stores: where its runs are.
+        output: the HTML file.
+        log: whether to log the report to the sweep's parent run too.
+
+    Raises:
+        NotFoundError: there is no such sweep, or it has no runs.
+    """
+    tracking = _open(stores)
+    results = SweepResults(tracking, name)
+    outcomes = results.outcomes()
+    page = results.report(results.summary(outcomes), outcomes)
+    _atomic.write_text(output, page)
     if log:
-        log_report(tracking, tracking.sweep(name).run_id, made)
-    return written
-
-
-def log_report(tracking: Tracking, run_id: str, made: Report) -> None:
-    """Gives a report to the parent run."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
-        made.write(Path(directory) / "report.html")
-        tracking.log_files(run_id, Path(directory))
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two sweeps or runs side by side.
-
-    Attributes:
-        answer: in plain words; empty for runs, whose table says it.
-        tables: title and table: the overview first, then setting by setting where both sweeps tried the same.
-    """
-
-    answer: tuple[str, ...]
-    tables: tuple[tuple[str, pd.DataFrame], ...]
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"answer": self.answer, **{title: table.to_dict(orient="records") for title, table in self.tables}}
+        tracking.log_text(tracking.sweep(name).run_id, page, REPORT)
 
 
 def compare(first: str, second: str, stores: Stores) -> Comparison:
-    """Two sweeps or two runs (``NAME#12`` or a run's id) side by side.
+    """Two sweeps, or two runs (``NAME#12`` or a run's id), side by side.
 
     Raises:
-        UsageError: one of each. NotFoundError: there is none of that name.
+        UsageError: one is a sweep and the other a run.
+        NotFoundError: there is none of that name.
     """
-    tracking = Tracking(stores.tracking_uri)
+    tracking = _open(stores)
     runs = [_run_of(tracking, name) for name in (first, second)]
     if all(run is not None for run in runs):
         left, right = (tracking.networks(run.run_id).to_pandas() for run in runs if run is not None)
-        return Comparison((), ((f"{first} against {second}", comparison.compare_runs(left, right)),))
+        return Comparison((first, second), compare_runs(left, right), pd.DataFrame())
     if any(run is not None for run in runs):
         raise UsageError(f"compare {first} {second}: expected two sweeps or two runs, not one of each")
-    one, other = (SweepResults(tracking, name) for name in (first, second))
-    left_networks, right_networks = one.population(), other.population()
-    found = comparison.compare_sweeps(
-        one.summary(left_networks),
-        other.summary(right_networks),
-        left_outcomes=left_networks.outcomes,
-        right_outcomes=right_networks.outcomes,
-    )
-    tables = [(f"{first} against {second}", found.overview)]
-    if len(found.matched):
-        tables.append(("The same settings", found.matched))
-    return Comparison(found.answer, tuple(tables))
+    sides = [SweepResults(tracking, name) for name in (first, second)]
+    outcomes = [side.outcomes() for side in sides]
+    summaries = [side.summary(of_side) for side, of_side in zip(sides, outcomes, strict=True)]
+    return compare_sweeps(*summaries, left_outcomes=outcomes[0].by_rate, right_outcomes=outcomes[1].by_rate)
 
 
 def _run_of(tracking: Tracking, name: str) -> RunRecord | None:
@@ -188,12 +187,17 @@ def _run_of(tracking: Tracking, name: str) -> RunRecord | None:
 
 
 def explain(run: str, stores: Stores, network: int | None = None) -> dict[str, Any]:
-    """How a run's network solves its task: the one with that index, or its best.
+    """How one network of a run solves its task.
+
+    Args:
+        run: ``NAME#12`` or a run's id.
+        stores: where it is.
+        network: the network's index; by default the run's best network.
 
     Raises:
-        NotFoundError: no such run or network, or the run has no networks.
+        NotFoundError: there is no such run or network, or the run has no networks.
     """
-    tracking = Tracking(stores.tracking_uri)
+    tracking = _open(stores)
     record = tracking.run(run)
     settings = settings_of(record)
     table = tracking.networks(record.run_id)
@@ -202,8 +206,7 @@ def explain(run: str, stores: Stores, network: int | None = None) -> dict[str, A
         network = int(json.loads(tracking.text(record.run_id, networks_table.BEST_NETWORK))["index"])
     if network not in rows:
         raise NotFoundError(f"run {run} has no network {network}; it has {min(rows)} to {max(rows)}")
-    position = rows.index(network)
-    parameters = networks_table.read_parameters(table.slice(position, 1))
+    parameters = networks_table.read_parameters(table.slice(rows.index(network), 1))
     facts = gates.explain_network(
         parameters, settings.truth_table, activation=settings.activation, encoding=settings.encoding
     )
@@ -211,16 +214,19 @@ def explain(run: str, stores: Stores, network: int | None = None) -> dict[str, A
 
 
 def export(name: str, stores: Stores, output: Path) -> Path:
-    """Every network of a sweep as one table, Parquet or CSV by the ending of ``output``.
+    """Writes every network of a sweep as one table, Parquet or CSV by the ending of ``output``; returns the path.
 
     Raises:
-        UsageError: another ending. NotFoundError: no such sweep, or none of its runs has networks.
+        UsageError: another ending.
+        NotFoundError: there is no such sweep, or none of its runs has a table of networks.
     """
-    from nnexp.analysis.summary import networks
-
     if output.suffix not in (".parquet", ".csv"):
         raise UsageError(f"--output {output}: expected a name that ends in .parquet or .csv")
-    table = networks(name, stores.tracking_uri)
+    table = networks(name, stores)
     write = table.to_parquet if output.suffix == ".parquet" else table.to_csv
     _atomic.write_with(output, lambda temporary: write(temporary, index=False))
     return output
+
+
+def _open(stores: Stores | None) -> Tracking:
+    return Tracking((stores or Stores.choose()).tracking_uri)

@@ -6,12 +6,9 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 _WIDTH = 1000  # of a table that goes to a file or a pipe: no cell is broken
 
@@ -65,10 +62,10 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | float) else str(value)
 
 
-def frame(table: DataFrame, title: str = "") -> None:
-    """Print a DataFrame without its index; a rate and its lower and upper end make one column."""
-    rows: list[dict[str, Any]] = _plain(table.to_dict(orient="records"))
-    names = [str(name) for name in table.columns]
+def records(found: Sequence[Mapping[str, Any]], title: str = "") -> None:
+    """Print rows with the same keys as a table; a rate and its lower and upper end make one column."""
+    rows: list[dict[str, Any]] = _plain(found)
+    names = list(rows[0]) if rows else []
     bounds = {name: ends for name in names if (ends := _ends(name, names))}
     folded = {end for ends in bounds.values() for end in ends}
     columns = [name for name in names if name not in folded]

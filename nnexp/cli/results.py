@@ -26,8 +26,8 @@ def status(name: str | None, stores: Stores, as_json: bool) -> None:
     if as_json:
         console.document(found.plain())
         return
-    for title, table in found.tables():
-        console.frame(table, title)
+    for title, rows in found.tables():
+        console.records(rows, title)
 
 
 @command("nnexp summarize xnor", "nnexp summarize xnor --format csv > xnor.csv")
@@ -49,31 +49,32 @@ def summarize(name: str, style: str, as_json: bool, top: int, output: Path | Non
 
     And how sure that is: every rate comes with its interval.
     """
-    from nnexp.analysis import results, tables
+    from nnexp.analysis import formats, results
 
-    summary = results.summary(name, stores)
+    summary = results.summarize(name, stores)
     if output:
-        tables.write(summary, output)
+        formats.write(summary, output)
         return
     style = "json" if as_json else style
     if style in ("table", "markdown"):
-        text = (tables.to_text if style == "table" else tables.to_markdown)(summary, top)
+        text = (formats.to_text if style == "table" else formats.to_markdown)(summary, top)
     else:
-        text = (tables.to_csv if style == "csv" else tables.to_json)(summary)
+        text = (formats.to_csv if style == "csv" else formats.to_json)(summary)
     click.echo(text, nl=False)
 
 
 @command("nnexp report xnor", "nnexp report xnor --output xnor.html")
 @click.argument("name")
-@output("the report as one HTML file (its Markdown twin goes beside it)")
+@output("the report as one HTML file (NAME-report.html by default),")
 @click.option("--no-log", is_flag=True, help="Do not log it to the sweep's MLflow run.")
 @stores
 def report(name: str, output: Path | None, no_log: bool, stores: Stores) -> None:
     """Write the report with its pictures as one HTML file."""
     from nnexp.analysis import results
 
-    for path in results.report(name, stores, output or Path(f"{name}-report.html"), log=not no_log):
-        click.echo(path)
+    page = output or Path(f"{name}-report.html")
+    results.report(name, stores, page, log=not no_log)
+    click.echo(page)
 
 
 @command("nnexp compare xnor xnor-bipolar")
@@ -92,8 +93,8 @@ def compare(first: str, second: str, stores: Stores, as_json: bool) -> None:
         return
     for line in found.answer:
         click.echo(line)
-    for title, table in found.tables:
-        console.frame(table, title)
+    for title, rows in found.tables().items():
+        console.records(rows, title)
 
 
 @command("nnexp show 4f0c2b7e9d1a4c55a5e8f1d2b3c4d5e6", "nnexp show xnor#12 --json")

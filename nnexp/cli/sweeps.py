@@ -80,14 +80,14 @@ def sweep(
         else:
             output.pairs(facts.words().items())
         return
-    from nnexp.analysis import tables
+    from nnexp.analysis import formats
     from nnexp.cli.progress_bar import Display
     from nnexp.runner import sweeps
 
     with Display() as display:
         summary = sweeps.sweep(plan, stores=stores, jobs=jobs, pool=pool, offline=offline, progress=display)
     if summary is not None:
-        click.echo(tables.to_json(summary) if as_json else tables.to_text(summary), nl=False)
+        click.echo(formats.to_json(summary) if as_json else formats.to_text(summary), nl=False)
 
 
 @command("nnexp submit experiments/xnor.toml --storage postgresql://nnexp@db/optuna")

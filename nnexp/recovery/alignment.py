@@ -1,34 +1,37 @@
-"""One network laid beside the hand-designed one: units matched, signs aligned, the logic of both in words (floor 3).
+"""A network laid beside the hand-designed one: units matched, signs aligned, the logic of both explained.
 
 Axes: R networks (here 1), H hidden units, K hidden units of the reference, N inputs, M samples.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from nnexp.network import reference as references
+from nnexp.network import tasks
 from nnexp.network.model import Array, Parameters, encode, hidden
-from nnexp.network.settings import Settings
 from nnexp.network.tasks import Task
 from nnexp.recovery import gates, networks_table
 
 
 @dataclass(frozen=True, eq=False)
-class Portrait:
+class AlignedNetwork:
     """A network beside the hand-designed one.
 
     Attributes:
-        task: what they compute. activation, encoding: the form in which both are given.
-        parameters: R = 1; the units matched to the reference's come first, in its order and with its signs.
-        reference: R = 1, in the same form; None for a task without one.
-        explained: the network's logic (`gates.explain_network`). designed: the reference's, None without one.
+        task: what both compute.
+        activation: of the hidden units of both.
+        encoding: of the inputs of both.
+        parameters: R = 1; the units matched to the reference come first, in its order and with its signs.
+        reference: R = 1; None for a task without one.
+        explained: the network's logic, see `nnexp.recovery.gates.explain_network`.
+        designed: the reference's logic; None without one.
         title: which network it is.
     """
 
@@ -43,23 +46,38 @@ class Portrait:
 
     @property
     def matched(self) -> int:
-        """How many of the first units stand beside one of the reference."""
+        """How many of the first units are matched to a unit of the reference."""
         return 0 if self.reference is None else min(self.parameters.hidden_size, self.reference.hidden_size)
 
-    def unit(self, position: int) -> str:
-        """A hidden unit's name and gate, such as ``a1: AND``."""
-        return f"a{position + 1}: {self.explained['hidden'][position]['gate']}"
+
+def align_best(content: Mapping[str, Any], title: str) -> AlignedNetwork | None:
+    """The best network of a run beside the hand-designed one; None where even the best network diverged.
+
+    Args:
+        content: of the run's ``best_network.json``.
+        title: which network it is.
+    """
+    parameters, settings = networks_table.parameters_of(content), content["settings"]
+    if not all(np.isfinite(values).all() for values in vars(parameters).values()):
+        return None
+    return align_with_reference(
+        parameters,
+        tasks.get(settings["task"]),
+        activation=settings["activation"],
+        encoding=settings["encoding"],
+        title=title,
+    )
 
 
-def portrait(
-    parameters: Parameters, task: Task, *, activation: str, encoding: str = "binary", title: str = ""
-) -> Portrait:
+def align_with_reference(
+    parameters: Parameters, task: Task, *, activation: str, encoding: str, title: str
+) -> AlignedNetwork:
     """Lays one network beside the task's hand-designed one.
 
     Args:
         parameters: R = 1.
-        task: what it was to learn.
-        activation: its hidden units'.
+        task: what it was trained on.
+        activation: of its hidden units.
         encoding: of its inputs.
         title: which network it is.
 
@@ -72,14 +90,15 @@ def portrait(
         designed = gates.explain_network(reference, task, activation=activation, encoding=encoding)
         parameters = align(parameters, reference, encode(task, encoding)[0], activation)
     explained = gates.explain_network(parameters, task, activation=activation, encoding=encoding)
-    return Portrait(task, activation, encoding, parameters, reference, explained, designed, title)
+    return AlignedNetwork(task, activation, encoding, parameters, reference, explained, designed, title)
 
 
 def align(parameters: Parameters, reference: Parameters, X: Array, activation: str) -> Parameters:
-    """The same function with its units in the reference's order and signs; spare units follow, the heaviest first.
+    """The same function with its units in the reference's order and signs.
 
-    Units are matched so that their signs agree at most samples, up to a flip; ties go by the cosine of the weights,
-    then by the output weight. A flip turns (w, b, v) into (-w, -b, -v), and for sigmoid units adds v to b2.
+    Units are matched so that their signs agree at as many samples as possible, up to a flip. Ties are decided by the
+    cosine of the weights, then by the output weight. A flip turns (w, b, v) into (-w, -b, -v), and for sigmoid units
+    adds v to b2. Units without a partner follow, in the order of decreasing output weight.
 
     Args:
         parameters: R = 1 with finite weights.
@@ -120,40 +139,3 @@ def _directions(p: Parameters) -> NDArray[np.float64]:
     rows = np.concatenate([p.W1[0], p.b1[0][:, None]], axis=1).astype(np.float64)
     unit: NDArray[np.float64] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
     return unit
-
-
-def best_position(table: pa.Table) -> int | None:
-    """The lowest loss among the recovered networks, else the solved, else all; None where no weights are finite."""
-    loss = table.column("loss").to_numpy(zero_copy_only=False).astype(np.float64)
-    loss = np.where(np.isfinite(loss), loss, np.inf)
-    if not np.isfinite(loss).any():
-        return None
-    for name in ("recovered", "solved"):
-        if name in table.column_names:
-            mask = np.array([flag is True for flag in table.column(name).to_pylist()])
-            if mask.any():
-                return int(np.argmin(np.where(mask, loss, np.inf)))
-    return int(np.argmin(loss))
-
-
-def best_portrait(table: pa.Table, settings: Settings, trial: int | None = None) -> Portrait | None:
-    """The best network of a run (`best_position`) beside the hand-designed one; None where all have diverged.
-
-    Args:
-        table: the run's networks.parquet.
-        settings: the run's settings.
-        trial: its number, for the title.
-    """
-    position = best_position(table)
-    if position is None:
-        return None
-    row = table.slice(position, 1)
-    index = row.column("index")[0].as_py()
-    title = f"network {index}" + (f" of trial {trial}" if trial is not None else "")
-    return portrait(
-        networks_table.read_parameters(row),
-        settings.truth_table,
-        activation=settings.activation,
-        encoding=settings.encoding,
-        title=title,
-    )

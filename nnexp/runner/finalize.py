@@ -144,7 +144,7 @@ class Conclusion:
             return
         winner = next(t for t in self.study.trials() if t.number == summary.best.trial)
         settings = self.study.sweep.settings(winner.params)
-        count = max(RETEST_NETWORKS, summary.best.figure.networks)
+        count = max(RETEST_NETWORKS, summary.best.estimate.networks)
         _, grades, _ = jobs.train(pool, settings, np.arange(FRESH, FRESH + count), self.workers)
         hits = grades.recovered if grades.recovered is not None else grades.solved
         self.tracking.log_progress(

@@ -7,7 +7,7 @@ import tempfile
 from concurrent.futures import Executor
 from pathlib import Path
 
-from nnexp.analysis import results, tables
+from nnexp.analysis import formats, results
 from nnexp.runner import review
 from nnexp.study import SweepStudy
 from nnexp.tracking.schema import SweepRun
@@ -29,13 +29,13 @@ def publish(study: SweepStudy, tracking: Tracking, run: SweepRun, pool: Executor
     """
     tracking.log_text(run.run_id, json.dumps(study.importances(), indent=2), results.IMPORTANCE)
     read = results.SweepResults(tracking, study.name)
-    population = read.population()
-    summary = read.summary(population)
+    outcomes = read.outcomes()
+    summary = read.summary(outcomes)
     pictures = review.draw(tracking, summary, pool)
     with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
         files = Path(directory)
         for ending in ("txt", "md", "csv", "json", "parquet"):
-            tables.write(summary, files / f"summary.{ending}")
-        read.report(population).write(files / "report.html")
+            formats.write(summary, files / f"summary.{ending}")
+        (files / results.REPORT).write_text(read.report(summary, outcomes), encoding="utf-8")
         standing = review.prepare(tracking, run, summary, read.records, pictures)
         tracking.finish_sweep(run.run_id, files, review.description(summary, standing, run))

@@ -12,12 +12,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 
-import numpy as np
-
 from nnexp.analysis.figures import network as figures_network
 from nnexp.analysis.summary import Summary
 from nnexp.errors import NotFoundError
-from nnexp.network import tasks
 from nnexp.recovery import alignment, networks_table
 from nnexp.tracking import registry
 from nnexp.tracking.schema import RunRecord, SweepRun
@@ -36,7 +33,7 @@ def draw(tracking: Tracking, summary: Summary, pool: Executor) -> dict[str, Futu
     """
     pictures = {}
     for rank, run_id in enumerate(_top(summary), 1):
-        drawn = _portrait(tracking, run_id, f"{summary.name}, {rank}. of {len(summary.ranked)}")
+        drawn = _best_network(tracking, run_id, f"{summary.name}, {rank}. of {len(summary.ranked)}")
         if drawn is not None:
             pictures[run_id] = pool.submit(figures_network.best_network_png, drawn)
     return pictures
@@ -90,22 +87,13 @@ def _top(summary: Summary) -> list[str]:
     return list(summary.ranked["run_id"].head(PICTURED)) if len(summary.ranked) else []
 
 
-def _portrait(tracking: Tracking, run_id: str, title: str) -> alignment.Portrait | None:
+def _best_network(tracking: Tracking, run_id: str, title: str) -> alignment.AlignedNetwork | None:
     """The run's best network beside the hand-designed one."""
     try:
         network = json.loads(tracking.text(run_id, networks_table.BEST_NETWORK))
     except (NotFoundError, ValueError):
         return None  # `doctor` makes a lost artifact again
-    parameters, settings = networks_table.parameters_of(network), network["settings"]
-    if not all(np.isfinite(values).all() for values in vars(parameters).values()):
-        return None  # even the best of its networks diverged
-    return alignment.portrait(
-        parameters,
-        tasks.get(settings["task"]),
-        activation=settings["activation"],
-        encoding=settings["encoding"],
-        title=title,
-    )
+    return alignment.align_best(network, title)
 
 
 def _log_picture(tracking: Tracking, run_id: str, content: bytes) -> None:

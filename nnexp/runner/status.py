@@ -10,8 +10,6 @@ from nnexp import collector
 from nnexp.study import SweepStudy, open_storage
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from nnexp.stores import Stores
 
 
@@ -46,10 +44,8 @@ class Status:
         """As JSON."""
         return [vars(sweep) for sweep in self.sweeps]
 
-    def tables(self) -> list[tuple[str, pd.DataFrame]]:
-        """Titles and tables for people."""
-        import pandas as pd
-
+    def tables(self) -> list[tuple[str, list[dict[str, Any]]]]:
+        """Titles and tables, one dictionary per row."""
         rows = [
             {
                 "sweep": s.name,
@@ -62,9 +58,9 @@ class Status:
             }
             for s in self.sweeps
         ]
-        found = [("Sweeps" if rows else "No sweeps in this store", pd.DataFrame(rows))]
+        found = [("Sweeps" if rows else "No sweeps in this store", rows)]
         workers = [{"sweep": s.name, **worker} for s in self.sweeps for worker in s.workers]
-        return [*found, ("Workers", pd.DataFrame(workers))] if workers else found
+        return [*found, ("Workers", workers)] if workers else found
 
 
 def status(stores: Stores, name: str | None = None) -> Status:
@@ -81,7 +77,7 @@ def status(stores: Stores, name: str | None = None) -> Status:
 def _state(study: SweepStudy) -> SweepState:
     counts, best, alive = study.counts(), study.best(), study.present()
     state = "done" if counts.left <= 0 else "stopped" if study.stop_requested() else "working" if alive else "open"
-    values = None if best is None else best.values  # noqa: PD011  a trial, not a table
+    values = None if best is None else best.values
     workers = []
     for worker in alive:
         own = [trial for trial in study.trials() if trial.owner == worker.id and trial.is_finished]

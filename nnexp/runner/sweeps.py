@@ -76,11 +76,11 @@ def sweep(
             study.clear_stop()
             if is_concluded(study) and not Spool(stores.spool).entries(plan.name):
                 log.warning("nnexp: sweep %r is finished; nothing is left to do", plan.name)
-                return None if offline else results.summary(plan.name, stores)
+                return None if offline else results.summarize(plan.name, stores)
             work_on(study, stores, jobs=jobs, pool=pool, offline=offline, progress=progress, interrupted=interrupted)
             if offline:
                 return None
-            return results.summary(plan.name, stores)
+            return results.summarize(plan.name, stores)
 
 
 def submit(plan: Sweep, *, stores: Stores) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from nnexp.analysis.compare import compare_runs, compare_sweeps
 from nnexp.analysis.significance import Outcomes, mcnemar
-from nnexp.analysis.summary import summarize_records
+from nnexp.analysis.summarize import summarize_records
 from nnexp.errors import NotFoundError
 from tests.helpers.made_up_sweep import run, sweep
 
@@ -73,19 +75,24 @@ def test_sweeps_with_their_networks_are_tested_pair_by_pair() -> None:
     records, outcomes = sweep(20, lambda _: 0.3)
     better = {t: Outcomes(o.index, o.success | (o.index % 3 == 0)) for t, o in outcomes.items()}
     comparison = compare_sweeps(
-        summarize_records("a", records), summarize_records("b", records), left_outcomes=outcomes, right_outcomes=better
+        summarize_records("a", records),
+        summarize_records("b", records),
+        left_outcomes={"recovery_rate": outcomes},
+        right_outcomes={"recovery_rate": better},
     )
     assert len(comparison.matched) == 20
     assert (comparison.matched["p_holm"] < 0.05).all()
     assert (comparison.matched["only_left"] == 0).all()
-    assert "20 of these differ beyond chance" in comparison.answer[2]
+    assert "20 of 20 tested settings differ" in comparison.answer[2]
 
 
 def test_a_sweep_against_itself() -> None:
     """Nothing differs from itself."""
     records, outcomes = sweep(12, lambda _: 0.3)
     summary = summarize_records("a", records)
-    comparison = compare_sweeps(summary, summary, left_outcomes=outcomes, right_outcomes=outcomes)
+    comparison = compare_sweeps(
+        summary, summary, left_outcomes={"recovery_rate": outcomes}, right_outcomes={"recovery_rate": outcomes}
+    )
     assert (comparison.matched["difference"] == 0).all()
     assert (comparison.matched["p_holm"] == 1).all()
 
@@ -106,5 +113,24 @@ def test_a_task_without_a_reference_is_compared_by_solving() -> None:
         "b", [run(t, task="and", hidden_size=2 + t, learning_rate=0.1, solved_rate=1.0) for t in (0, 1)]
     )
     comparison = compare_sweeps(left, right)
-    assert comparison.measure == "solved_rate"
+    assert comparison.overview["solved_rate"].tolist() == [0.5, 1.0]
     assert comparison.matched["difference"].tolist() == [-0.5, -0.5]
+
+
+def test_rates_and_tests_are_of_one_measure() -> None:
+    """Two equal sweeps do not differ when one of them has no reference: what both have, the solved rate, is tested."""
+    records, recovered = sweep(12, lambda _: 0.3)
+    solved = {t: Outcomes(o.index, o.success | (o.index % 2 == 0)) for t, o in recovered.items()}
+    bare = [
+        replace(r, metrics={"solved_rate": r.metrics["solved_rate"]}, params=r.params | {"task": "and"})
+        for r in records
+    ]
+    comparison = compare_sweeps(
+        summarize_records("a", records),
+        summarize_records("b", bare),
+        left_outcomes={"recovery_rate": recovered, "solved_rate": solved},
+        right_outcomes={"solved_rate": solved},
+    )
+    assert (comparison.matched["difference"] == 0).all()
+    assert (comparison.matched["p_holm"] == 1).all()
+    assert "0 of 12 tested settings differ" in comparison.answer[2]

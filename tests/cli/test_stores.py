@@ -144,10 +144,10 @@ def test_runs_and_sweeps_are_compared() -> None:
     called("compare", "small", "small#1", status=2)
 
 
-def test_the_report_is_written_with_its_twin(workplace: Path) -> None:
-    """One HTML file that needs no network, and Markdown."""
+def test_the_report_is_written_to_a_file(workplace: Path) -> None:
+    """One HTML file, whose name is printed."""
     done = called("report", "small", "--output", "small.html", "--no-log")
-    assert done.stdout.splitlines() == ["small.html", "small.md"]
+    assert done.stdout.splitlines() == ["small.html"]
     assert "<html" in (workplace / "small.html").read_text()[:300]
 
 

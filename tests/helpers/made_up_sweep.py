@@ -1,40 +1,33 @@
-"""Runs as a tracking store would give them back, made up from a rule for each setting's rates."""
+"""Runs as the tracking store returns them, made up from a rule for the rates of each setting."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from nnexp.analysis.significance import Outcomes
+from nnexp.network.settings import Settings
+from nnexp.tracking.schema import RunRecord
 
 
-@dataclass(frozen=True)
-class Run:
-    """What `trials_frame` needs of a run."""
-
-    trial: int
-    run_id: str
-    status: str = "FINISHED"
-    params: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
+def record(trial: int, params: Mapping[str, str], metrics: Mapping[str, float], status: str = "FINISHED") -> RunRecord:
+    """One run as the tracking store returns it."""
+    return RunRecord(trial, f"run{trial}", f"#{trial}", status, params, metrics, tags={}, started_ms=0, ended_ms=1)
 
 
-def run(trial: int, *, networks: int = 256, status: str = "FINISHED", **given: object) -> Run:
+def run(trial: int, *, networks: int = 256, status: str = "FINISHED", **given: object) -> RunRecord:
     """One run; names that are settings become params, the others metrics."""
-    from nnexp.network.settings import Settings
-
     params = {"seeds": str(networks), "trial": str(trial)}
     params |= {name: str(value) for name, value in given.items() if name in Settings.model_fields and name != "loss"}
     metrics = {name: float(value) for name, value in given.items() if name not in params}  # type: ignore[arg-type]
-    return Run(trial, f"run{trial}", status, params, metrics)
+    return record(trial, params, metrics, status)
 
 
 def sweep(
     settings: int, recovery: Callable[[dict[str, object]], float], *, networks: int = 256, seed: int = 0
-) -> tuple[list[Run], dict[int, Outcomes]]:
-    """A random sweep whose settings recover at the rate that ``recovery`` gives for each."""
+) -> tuple[list[RunRecord], dict[int, Outcomes]]:
+    """A random sweep whose settings recover at the rate that ``recovery`` returns for each."""
     rng = np.random.default_rng(seed)
     runs, outcomes = [], {}
     for trial in range(settings):

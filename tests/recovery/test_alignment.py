@@ -1,11 +1,11 @@
-"""A network laid beside the hand-designed one, and its picture."""
+"""A network laid beside the hand-designed one, and its figure."""
 
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ from nnexp.network import tasks
 from nnexp.network.model import Parameters, encode, predict
 from nnexp.network.settings import Settings
 from nnexp.recovery import networks_table
-from nnexp.recovery.alignment import Portrait, align, best_portrait, best_position, portrait
+from nnexp.recovery.alignment import AlignedNetwork, align, align_best, align_with_reference
 from nnexp.recovery.grades import assess, columns
 from nnexp.training.trainer import train
 
@@ -74,32 +74,20 @@ def test_align_never_changes_the_function(activation: str, hidden: int, seed: in
     )
 
 
-def table_of(**changes: object) -> tuple[pa.Table, Settings]:
-    """A trained setting's networks' table."""
+def best_network_of(**changes: object) -> dict[str, Any]:
+    """The content of a trained setting's best_network.json."""
     given_settings = Settings(**{"hidden_size": 3, "seeds": 24, "epochs": 1500, "learning_rate": 2.0} | changes)
     result = train(given_settings)
     task = given_settings.truth_table
     grades = assess(result.parameters, task, given_settings.activation, given_settings.encoding, given_settings.loss)
-    return networks_table.networks_table(result, columns(grades)), given_settings
+    return networks_table.best_network(result, columns(grades))
 
 
-def test_the_best_network_is_a_recovered_one_of_lowest_loss() -> None:
-    """A recovered network is drawn even where one that is not recovered has a lower loss."""
-    table, _ = table_of()
-    recovered = np.array(table.column("recovered").to_pylist())
-    assert recovered.any()
-    loss = table.column("loss").to_numpy()
-    position = best_position(table)
-    assert position is not None
-    assert recovered[position]
-    assert loss[position] == loss[recovered].min()
-
-
-def test_a_run_of_diverged_networks_has_no_portrait() -> None:
-    """Where no network has finite weights there is nothing to draw."""
-    table = pa.table({"index": [0, 1], "loss": pa.array([None, None], pa.float64()), "solved": [False, False]})
-    assert best_position(table) is None
-    assert best_portrait(table, Settings()) is None
+def test_a_run_of_diverged_networks_has_nothing_to_draw() -> None:
+    """Where not even the best network has finite weights there is no aligned network."""
+    content = best_network_of(seeds=2, epochs=1)
+    content["weights"]["W2"][0] = None
+    assert align_best(content, "diverged") is None
 
 
 @pytest.mark.parametrize(
@@ -116,18 +104,18 @@ def test_a_run_of_diverged_networks_has_no_portrait() -> None:
     ids=lambda changes: "-".join(map(str, changes.values())) or "plain",
 )
 def test_every_network_can_be_drawn(changes: dict[str, object]) -> None:
-    """Any task, shape, activation and encoding gives a picture of a sensible size."""
-    table, given_settings = table_of(**{"seeds": 4, "epochs": 200} | changes)
-    drawn = best_portrait(table, given_settings, trial=7)
-    assert isinstance(drawn, Portrait)
-    assert "of trial 7" in drawn.title
-    picture = Image.open(io.BytesIO(network.best_network_png(drawn, dpi=60)))
-    assert picture.width == pytest.approx(11.6 * 60, abs=2)
-    assert 100 < picture.height < 800
+    """A figure of a sensible size is drawn for every task, shape, activation and encoding."""
+    drawn = align_best(best_network_of(**{"seeds": 4, "epochs": 200} | changes), "network 2 of trial 7")
+    assert isinstance(drawn, AlignedNetwork)
+    assert drawn.title == "network 2 of trial 7"
+    picture = Image.open(io.BytesIO(network.best_network_png(drawn)))
+    assert picture.width == pytest.approx(11.6 * 110, abs=2)
+    assert 200 < picture.height < 1500
 
 
-def test_the_references_portrait_shows_its_gates() -> None:
+def test_the_reference_beside_itself_shows_its_gates() -> None:
     """The hand-designed network beside itself: AND, NOR, then OR."""
-    drawn = portrait(references.reference("xnor", "tanh"), XNOR, activation="tanh", title="itself")
-    assert [drawn.unit(k) for k in range(drawn.matched)] == ["a1: AND", "a2: NOR"]
+    reference = references.reference("xnor", "tanh")
+    drawn = align_with_reference(reference, XNOR, activation="tanh", encoding="binary", title="itself")
+    assert [unit["gate"] for unit in drawn.explained["hidden"][: drawn.matched]] == ["AND", "NOR"]
     assert drawn.explained["output"]["gate"] == "OR"

@@ -16,60 +16,60 @@ from numpy.typing import NDArray
 
 from nnexp.analysis.figures.style import DASHES, KINDS, new_figure, png, styled
 from nnexp.network.model import Parameters, encode, predict
-from nnexp.recovery.alignment import Portrait
+from nnexp.recovery.alignment import AlignedNetwork
 
 _UNITS = (KINDS[1], KINDS[5], KINDS[2], KINDS[3])
 _MOST_ROWS = 12
 _DIVERGING = "PuOr"
 
 
-def network_figure(portrait: Portrait) -> Figure:
+def network_figure(aligned: AlignedNetwork) -> Figure:
     """The network beside the hand-designed one: surfaces for two inputs, and the weights after matching as numbers.
 
     A reference is left out for a task without one; a network of other than two inputs has its weights alone.
     """
-    pairs = [(f"learned: {portrait.title}".rstrip(": "), portrait.parameters)]
-    if portrait.reference is not None:
-        pairs.append(("hand-designed", portrait.reference))
-    surfaces = portrait.task.n_inputs == 2
-    rows = min(portrait.parameters.hidden_size, _MOST_ROWS) + 1
-    rows += 0 if portrait.reference is None else portrait.reference.hidden_size + 1
+    pairs = [(f"learned: {aligned.title}".rstrip(": "), aligned.parameters)]
+    if aligned.reference is not None:
+        pairs.append(("hand-designed", aligned.reference))
+    surfaces = aligned.task.n_inputs == 2
+    rows = min(aligned.parameters.hidden_size, _MOST_ROWS) + 1
+    rows += 0 if aligned.reference is None else aligned.reference.hidden_size + 1
     with styled():
         height = max(4.5 if surfaces else 0.0, 0.27 * rows + 1.6)
         figure = new_figure(height)
         right = 0.0
         for i, (title, parameters) in enumerate(pairs if surfaces else []):
             axes = figure.add_axes((0.05 + 0.33 * i, 0.85 / height, 0.285, 3.3 / height))
-            _surface(axes, portrait, parameters, title, numbered=i == 0)
+            _surface(axes, aligned, parameters, title, numbered=i == 0)
             right = 0.05 + 0.33 * i + 0.285
         left = right + 0.11 if surfaces else 0.12
-        _weights(figure, portrait, pairs, left=left, width=min(0.98 - left, 0.5))
+        _weights(figure, aligned, pairs, left=left, width=min(0.98 - left, 0.5))
     return figure
 
 
-def best_network_png(portrait: Portrait, dpi: int = 110) -> bytes:
+def best_network_png(aligned: AlignedNetwork, dpi: int = 110) -> bytes:
     """The picture of `network_figure` as a PNG file's content."""
-    return png(network_figure(portrait), dpi)
+    return png(network_figure(aligned), dpi)
 
 
-def _surface(axes: Axes, portrait: Portrait, parameters: Parameters, title: str, *, numbered: bool) -> None:
-    X, Y = encode(portrait.task, portrait.encoding)
+def _surface(axes: Axes, aligned: AlignedNetwork, parameters: Parameters, title: str, *, numbered: bool) -> None:
+    X, Y = encode(aligned.task, aligned.encoding)
     low, high = float(X.min()), float(X.max())
     margin = 0.5 * (high - low)
     ends = np.linspace(low - margin, high + margin, 121)
     points = np.array([axis.ravel() for axis in np.meshgrid(ends, ends)])
-    surface = predict(parameters, points, activation=portrait.activation).reshape(len(ends), len(ends))
+    surface = predict(parameters, points, activation=aligned.activation).reshape(len(ends), len(ends))
     box = (ends[0], ends[-1], ends[0], ends[-1])
     axes.imshow(surface, extent=box, origin="lower", cmap="cividis", vmin=0, vmax=1, interpolation="bilinear")
     axes.contour(ends, ends, surface, levels=[0.5], colors="white", linewidths=1.2, linestyles=":")
     handles = []
     for k in range(min(parameters.hidden_size, 8)):
-        matched = k < portrait.matched or (portrait.reference is None and k < len(_UNITS))
+        matched = k < aligned.matched or (aligned.reference is None and k < len(_UNITS))
         color = _UNITS[k % len(_UNITS)] if matched else "#bbbbbb"
         style: Any = DASHES[k % 2] if matched else ":"
         _line(axes, parameters, k, ends, color=color, style=style, width=2.4 if matched else 1.0)
         if matched:
-            explained = portrait.explained if numbered else portrait.designed or portrait.explained
+            explained = aligned.explained if numbered else aligned.designed or aligned.explained
             label = f"a{k + 1} = 0: {explained['hidden'][k]['gate']}"
             handles.append(Line2D([], [], color=color, linestyle=style, linewidth=2.4, label=label))
     for x, y, target in zip(X[0], X[1], Y, strict=True):
@@ -102,7 +102,7 @@ def _line(
 
 
 def _weights(
-    figure: Figure, portrait: Portrait, pairs: list[tuple[str, Parameters]], *, left: float, width: float
+    figure: Figure, aligned: AlignedNetwork, pairs: list[tuple[str, Parameters]], *, left: float, width: float
 ) -> None:
     """Each network's weights as coloured numbers, a row a hidden unit; matched units of both are in one order."""
     height = figure.get_figheight()
@@ -125,13 +125,13 @@ def _weights(
         axes.set_ylim(len(values), 0)
         columns = [*(f"w{j + 1}" for j in range(p.n_inputs)), "bias b", "out v"]
         axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
-        explained = portrait.explained if i == 0 else portrait.designed
+        explained = aligned.explained if i == 0 else aligned.designed
         units = explained["hidden"] if explained else []
         names = [f"a{k + 1} {units[k]['gate'][:18]}" if k < len(units) else f"a{k + 1}" for k in range(shown)]
         axes.set_yticks(np.arange(shown + 1) + 0.5, [*names, "output bias"])
         axes.tick_params(length=0, top=False, labeltop=False)
         for side in ("left", "bottom"):
             axes.spines[side].set_visible(False)
-        form = f" ({portrait.activation})" if i else ""
+        form = f" ({aligned.activation})" if i else ""
         axes.set_title(("weights, learned" if i == 0 else f"hand-designed{form}") + more)
         top -= box + 0.25 + 0.55

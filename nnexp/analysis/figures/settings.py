@@ -1,4 +1,4 @@
-"""Pictures of a sweep's settings: phase diagrams, marginals, families, importance, interactions (floor 3)."""
+"""Figures of a sweep's settings: phase diagrams, averages by factor, families, importance and interactions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from nnexp.analysis import narrative, trials
+from nnexp.analysis import format as fmt
+from nnexp.analysis import trials
 from nnexp.analysis.figures.style import (
     AMOUNTS,
     BLUE,
@@ -27,7 +29,9 @@ from nnexp.analysis.figures.style import (
     percent_axis,
     styled,
 )
+from nnexp.analysis.levels import Cells
 
+#: The families in the order of the bars; those with an underscore are known from the runs' metrics alone.
 _SHADES = {
     "hand-designed": (BLUE, ""),
     "hand_designed": (BLUE, ""),
@@ -43,61 +47,23 @@ _GAP = 0.35
 _FAMILY_LABEL = {"hand_designed": "hand-designed (or both)", "none": "not solved", "not_solved": "not solved"}
 
 
-class Cuts:
-    """A factor cut into cells for a heat map: single values, or ranges on the sweep-independent powers of ten."""
+def _label_cells(axis: Axis, cells: Cells, *, starts: Sequence[float] = (0.0,), step: int = 1) -> None:
+    """Writes the names of cells, or the ends of ranges between the cells, along an axis, once for each start.
 
-    def __init__(self, values: pd.Series, factor: str, *, cells: int, single: int = 0) -> None:
-        """Cuts a factor into cells.
-
-        Args:
-            values: of each setting.
-            factor: its name.
-            cells: at most so many cells (a logarithmic factor has whole decades at least).
-            single: up to so many different values have a cell each, whatever ``cells`` says.
-        """
-        self.factor = factor
-        distinct = sorted(values.unique())
-        if len(distinct) <= max(cells, single, 1) or isinstance(distinct[0], str):
-            order = {value: i for i, value in enumerate(distinct)}
-            self.index = values.map(order).to_numpy(dtype=np.int64)
-            self.names = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in distinct]
-            self.edges: list[str] | None = None
-        elif factor in trials.LOGARITHMIC:
-            logs = np.log10(values.to_numpy(dtype=np.float64))
-            decades = np.ceil(logs.max() - 1e-9) - np.floor(logs.min() + 1e-9)
-            parts = next((p for p in (3, 2) if decades * p <= cells), 1)
-            bins = np.floor(np.round(logs * parts, 9)).astype(np.int64)
-            last = bins.max() if logs.max() * parts > bins.max() + 1e-9 or bins.max() == bins.min() else bins.max() - 1
-            self.index = np.minimum(bins, last) - bins.min()
-            self.edges = [f"{10 ** (b / parts):.3g}" for b in range(bins.min(), last + 2)]
-            self.names = [f"{a}–{b}" for a, b in itertools.pairwise(self.edges)]
+    Of ranges, the last end is written after the last start only: it would touch the first end of the next start. Only
+    every ``step``-th text is written.
+    """
+    ticks: list[tuple[float, str]] = []
+    for start in starts:
+        if cells.edges is None:
+            ticks += [(start + i + 0.5, name) for i, name in enumerate(cells.names)][::step]
         else:
-            groups = np.array_split(np.array(distinct), cells)
-            order = {value: i for i, group in enumerate(groups) for value in group.tolist()}
-            self.index = values.map(order).to_numpy(dtype=np.int64)
-            self.names = [f"{group[0]}–{group[-1]}" if len(group) > 1 else str(group[0]) for group in groups]
-            self.edges = None
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def label(self, axis: Any, *, starts: Sequence[float] = (0.0,), step: int = 1) -> None:
-        """Writes the cells' names, or the ranges' ends between the cells, along an axis, once for each start.
-
-        Of ranges the last end is written after the last start alone: it would touch the next start's first. With a
-        ``step`` only every step-th is written.
-        """
-        ticks: list[tuple[float, str]] = []
-        for start in starts:
-            if self.edges is None:
-                ticks += [(start + i + 0.5, name) for i, name in enumerate(self.names)][::step]
-            else:
-                shown = self.edges if start == starts[-1] else self.edges[:-1]
-                ticks += [(start + i, edge) for i, edge in enumerate(shown)][::step]
-        axis.set_ticks([at for at, _ in ticks], [name for _, name in ticks])
+            shown = cells.edges if start == starts[-1] else cells.edges[:-1]
+            ticks += [(start + i, edge) for i, edge in enumerate(shown)][::step]
+    axis.set_ticks([at for at, _ in ticks], [name for _, name in ticks])
 
 
-def _grid(frame: pd.DataFrame, rate: str, y: Cuts, x: Cuts, at: NDArray[np.bool_]) -> tuple[NDArray[np.float64], Any]:
+def _grid(frame: pd.DataFrame, rate: str, y: Cells, x: Cells, at: NDArray[np.bool_]) -> tuple[NDArray[np.float64], Any]:
     """Mean rate and number of settings in each cell, (rows, columns)."""
     total, count = np.zeros((len(y), len(x))), np.zeros((len(y), len(x)), dtype=np.int64)
     values = frame[rate].to_numpy(dtype=np.float64)
@@ -127,10 +93,10 @@ def phase_axes(frame: pd.DataFrame) -> tuple[str, str]:
 
 
 def phase_diagram(frame: pd.DataFrame, rate: str) -> Figure:
-    """Mean rate over learning rate and initial scale, a panel for each hidden size and initializer.
+    """Mean rate over learning rate and initial scale, one panel per hidden size and initializer.
 
-    Where the sweep holds the learning rate or the initial scale fixed, hidden size takes its axis. Each cell says how
-    many settings it holds; where no cell of the picture holds two, it says the rate in percent instead.
+    Where the sweep holds the learning rate or the initial scale fixed, hidden size takes its axis. Each cell shows how
+    many settings it holds; where no cell of the figure holds two, it shows the rate in percent instead.
 
     Args:
         frame: finished trials.
@@ -140,11 +106,11 @@ def phase_diagram(frame: pd.DataFrame, rate: str) -> Figure:
     panels = len(frame.groupby(["hidden_size", "init"])) if "hidden_size" not in axes_of else frame["init"].nunique()
     per_panel = max(len(frame) / max(panels, 1), 1)
     cells = 12 if per_panel >= 60 else 8 if per_panel >= 30 else 5
-    column = Cuts(frame["hidden_size"], "hidden_size", cells=8) if "hidden_size" not in axes_of else None
+    column = Cells(frame["hidden_size"], "hidden_size", cells=8) if "hidden_size" not in axes_of else None
     across = len(column) if column is not None else 1
-    x = Cuts(frame[axes_of[0]], axes_of[0], cells=cells, single=min(12, 72 // across))
-    y = Cuts(frame[axes_of[1]], axes_of[1], cells=cells, single=8)
-    row = Cuts(frame["init"], "init", cells=8)
+    x = Cells(frame[axes_of[0]], axes_of[0], cells=cells, single=min(12, 72 // across))
+    y = Cells(frame[axes_of[1]], axes_of[1], cells=cells, single=8)
+    row = Cells(frame["init"], "init", cells=8)
     values = {}
     for r, c in itertools.product(range(len(row)), range(across)):
         at = (row.index == r) if column is None else (row.index == r) & (column.index == c)
@@ -157,13 +123,13 @@ def phase_diagram(frame: pd.DataFrame, rate: str) -> Figure:
 def _draw_phases(
     rate: str,
     values: Mapping[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.int64]]],
-    panels: tuple[Cuts, Cuts | None],
-    cuts: tuple[Cuts, Cuts],
+    panels: tuple[Cells, Cells | None],
+    cuts: tuple[Cells, Cells],
     *,
     top: float,
     single: bool,
 ) -> Figure:
-    """All panels on one pair of axes, whose units are cells: a hundred pairs would take ten times as long to draw."""
+    """Draws all panels on one pair of axes, whose units are cells: a pair of axes per panel takes ten times as long."""
     (row, column), (y, x) = panels, cuts
     columns = len(column) if column is not None else 1
     wide, tall = len(x) + _GAP, len(y) + _GAP
@@ -180,8 +146,8 @@ def _draw_phases(
         axes.set_xlim(0, columns * wide - _GAP)
         axes.set_ylim(0, len(row) * tall - _GAP)
         axes.set_facecolor("white")
-        x.label(axes.xaxis, starts=[c * wide for c in range(columns)], step=2 if len(x) * columns > 45 else 1)
-        y.label(axes.yaxis, starts=[r * tall for r in range(len(row))])
+        _label_cells(axes.xaxis, x, starts=[c * wide for c in range(columns)], step=2 if len(x) * columns > 45 else 1)
+        _label_cells(axes.yaxis, y, starts=[r * tall for r in range(len(row))])
         axes.tick_params(axis="x", rotation=45 if len(x) * columns > 20 else 0, labelsize=8)
         axes.tick_params(axis="y", labelsize=8)
         for c in range(columns) if column is not None else ():
@@ -192,18 +158,18 @@ def _draw_phases(
         for r in range(len(row)):
             middle = (len(row) - 1 - r) * tall + len(y) / 2
             axes.text(axes.get_xlim()[1] + 0.2, middle, row.names[r], va="center", fontsize=9.5)
-        axes.set_xlabel(narrative.label(x.factor))
-        axes.set_ylabel(narrative.label(y.factor))
+        axes.set_xlabel(fmt.label(x.factor))
+        axes.set_ylabel(fmt.label(y.factor))
         scale = figure.add_axes((right + 0.115, 0.75 / whole, 0.012, min(0.6, 2.2 / whole)))
         bar = figure.colorbar(ScalarMappable(Normalize(0, top), AMOUNTS), cax=scale)
         bar.outline.set_visible(False)
         percent_axis(scale)
-        scale.set_ylabel(f"mean {narrative.label(rate)}" + ("; cells: percent" if single else "; cells: settings"))
+        scale.set_ylabel(f"mean {fmt.label(rate)}" + ("; cells: percent" if single else "; cells: settings"))
     return figure
 
 
-def marginal_points(marginals: pd.DataFrame, measure: str, factors: tuple[str, ...]) -> Figure:
-    """Mean rate at each level of each factor with its bootstrap interval; the best single setting as a cross."""
+def marginal_points(marginals: pd.DataFrame, measure: str, factors: Sequence[str]) -> Figure:
+    """Mean rate at each level of each factor with its interval over settings; the best single setting as a cross."""
     shown = [factor for factor in factors if (marginals["factor"] == factor).sum() > 1] or list(factors[:1])
     with styled():
         figure = new_figure(3.3)
@@ -223,10 +189,10 @@ def marginal_points(marginals: pd.DataFrame, measure: str, factors: tuple[str, .
             names = part["level"].tolist()[::step]
             axes.set_xticks(at[::step], names, rotation=40, ha="right", rotation_mode="anchor")
             axes.set_xlim(-0.6, len(part) - 0.4)
-            axes.set_title(narrative.label(factor))
+            axes.set_title(fmt.label(factor))
             axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
         grid[0][0].set_ylim(bottom=0)
-        grid[0][0].set_ylabel(narrative.label(measure))
+        grid[0][0].set_ylabel(fmt.label(measure))
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.055, 1.0), ncols=2)
         percent_axis(grid[0][0])
@@ -235,7 +201,7 @@ def marginal_points(marginals: pd.DataFrame, measure: str, factors: tuple[str, .
 
 def family_bars(shares: pd.DataFrame) -> Figure:
     """Which solutions are found at each hidden size, as stacked bars with their shares."""
-    kinds = [column for column in shares if column not in ("hidden_size", "settings", "networks")]
+    kinds = [kind for kind in _SHADES if kind in shares]
     with styled():
         figure = new_figure(0.36 * len(shares) + 1.3)
         whole = figure.get_figheight()
@@ -252,7 +218,7 @@ def family_bars(shares: pd.DataFrame) -> Figure:
             for i, value in enumerate(values):
                 if value >= 0.045:
                     plate = {"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85}
-                    text = narrative.percent(float(value))
+                    text = fmt.percent(float(value))
                     axes.text(left[i] + value / 2, i, text, ha="center", va="center", fontsize=8.5, bbox=plate)
             left += values
         axes.set_yticks(at, [f"{size}" for size in shares["hidden_size"]])
@@ -280,21 +246,21 @@ def importance_bars(importance: Mapping[str, Mapping[str, float]]) -> Figure:
             values = [shares.get(factor, np.nan) for factor in factors]
             bars = axes.barh(range(len(factors)), values, color=color, height=0.7)
             axes.bar_label(bars, [f"{v:.2f}" if np.isfinite(v) else "–" for v in values], padding=3, fontsize=8.5)
-            axes.set_title(narrative.label(measure))
+            axes.set_title(fmt.label(measure))
             axes.set_xlim(0, 1.12 * reach if reach > 0 else 1)
             axes.set_xlabel("importance (share)")
-        grid[0][0].set_yticks(range(len(factors)), [narrative.label(factor) for factor in factors])
+        grid[0][0].set_yticks(range(len(factors)), [fmt.label(factor) for factor in factors])
         grid[0][0].invert_yaxis()
     return figure
 
 
-def interaction_maps(frame: pd.DataFrame, rate: str, factors: tuple[str, ...]) -> Figure | None:
+def interaction_maps(frame: pd.DataFrame, rate: str, factors: Sequence[str]) -> Figure | None:
     """Mean rate for each pair of factors, with each cell's number of settings; None for fewer than two factors."""
     varied = [factor for factor in factors if trials.is_varied(frame[factor])][:4]
     pairs = list(itertools.combinations(varied, 2))
     if not pairs:
         return None
-    cuts = {factor: Cuts(frame[factor], factor, cells=8) for factor in varied}
+    cuts = {factor: Cells(frame[factor], factor, cells=8) for factor in varied}
     everywhere = np.ones(len(frame), dtype=bool)
     maps = [_grid(frame, rate, cuts[b], cuts[a], everywhere) for a, b in pairs]
     top = _top(max(float(np.nanmax(values, initial=0.0)) for values, _ in maps))
@@ -314,14 +280,14 @@ def interaction_maps(frame: pd.DataFrame, rate: str, factors: tuple[str, ...]) -
             heat_cells(axes, values, _texts(values, count, rates=False), top=top, fontsize=8)
             axes.set_xlim(0, len(cuts[a]))
             axes.set_ylim(0, len(cuts[b]))
-            cuts[a].label(axes.xaxis)
-            cuts[b].label(axes.yaxis)
+            _label_cells(axes.xaxis, cuts[a])
+            _label_cells(axes.yaxis, cuts[b])
             axes.tick_params(axis="x", rotation=0 if a == "hidden_size" or len(cuts[a]) <= 3 else 40)
-            axes.set_xlabel(narrative.label(a))
-            axes.set_ylabel(narrative.label(b))
+            axes.set_xlabel(fmt.label(a))
+            axes.set_ylabel(fmt.label(b))
         scale = figure.add_axes((0.93, 1.05 / whole, 0.012, min(0.7, 2.0 / whole)))
         bar = figure.colorbar(ScalarMappable(Normalize(0, top), AMOUNTS), cax=scale)
         bar.outline.set_visible(False)
         percent_axis(scale)
-        scale.set_ylabel(f"mean {narrative.label(rate)}; cells: settings")
+        scale.set_ylabel(f"mean {fmt.label(rate)}; cells: settings")
     return figure

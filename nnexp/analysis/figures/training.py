@@ -5,7 +5,6 @@ Axes: R networks of a setting.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -15,11 +14,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from nnexp.analysis.figures.style import BLUE, DASHES, GREY, KINDS, new_figure, percent_axis, styled
+from nnexp.recovery.grades import PLATEAUS
 
 Points = Sequence[tuple[int, float]]
-
-#: Where training of a 2-input truth table rests under cross-entropy (the grades' plateaus).
-_PLATEAUS = {"constant": math.log(2), "one half": math.log(2) / 2, "two thirds": 0.75 * (math.log(3) - math.log(4) / 3)}
 
 
 def loss_bands(curves: Mapping[str, Mapping[str, Points]], *, plateaus: bool) -> Figure | None:
@@ -80,7 +77,7 @@ def _band(axes: Axes, title: str, keyed: Mapping[str, NDArray[np.float64]], *, p
     axes.set_yscale("log")
     axes.set_title(title, fontsize=9)
     if plateaus:
-        for name, value in _PLATEAUS.items():
+        for name, value in PLATEAUS.items():
             label = "plateaus: ln 2, ¾(ln 3 − ⅔ ln 2), ½ ln 2" if name == "constant" else None
             axes.axhline(value, color=GREY, linewidth=0.7, linestyle=":", label=label)
 

@@ -1,0 +1,131 @@
+"""A summary as text, Markdown, JSON, CSV or Parquet."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nnexp import _atomic
+from nnexp.analysis.summary import Summary
+from nnexp.analysis.tables import sections
+from nnexp.errors import UsageError
+
+_WIDTH = 110  # of paragraphs on a terminal
+
+
+def aligned(table: pd.DataFrame, style: str) -> str:
+    """Text cells in aligned columns, columns of numbers to the right.
+
+    Args:
+        table: of text cells.
+        style: a table format of the library tabulate, such as "simple" or "github".
+    """
+    right = [all(text[:1] in "0123456789<>–-" for text in table[column]) for column in table]
+    text: str = table.to_markdown(
+        index=False, tablefmt=style, disable_numparse=True, colalign=["right" if r else "left" for r in right]
+    )
+    return text
+
+
+def to_text(summary: Summary, top: int | None = 10) -> str:
+    """The answer, then the tables, in plain text for a terminal."""
+    parts = [f"{summary.name}: which settings recover the hand-designed solution"]
+    if summary.measure == "solved_rate":
+        parts = [f"{summary.name}: which settings solve the task (it has no hand-designed solution)"]
+    parts += ["\n".join(_wrapped(line) for line in summary.answer)]
+    parts += [f"{heading}\n{aligned(table, 'simple')}" for heading, table in sections(summary, top)]
+    parts += ["\n".join(_wrapped(f"Note: {note}") for note in summary.notes)] if summary.notes else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, _WIDTH, break_on_hyphens=False, break_long_words=False)
+
+
+def to_markdown(summary: Summary, top: int | None = 20) -> str:
+    """The same as Markdown; bars in cells are escaped."""
+    parts = [f"# Sweep `{summary.name}`", "\n\n".join(summary.answer)]
+    for heading, table in sections(summary, top):
+        escaped = table.map(lambda text: text.replace("|", "\\|"))
+        parts.append(f"## {heading}\n\n{aligned(escaped, 'github')}")
+    parts += ["## Notes\n\n" + "\n".join(f"- {note}" for note in summary.notes)] if summary.notes else []
+    return "\n\n".join(parts) + "\n"
+
+
+def to_plain(summary: Summary) -> dict[str, Any]:
+    """The whole summary as what JSON can hold; the table ``ranked`` has every column."""
+    best = summary.best
+    whole = {
+        "name": summary.name,
+        "task": summary.task,
+        "measure": summary.measure,
+        "answer": summary.answer,
+        "notes": summary.notes,
+        "counts": summary.counts,
+        "planned": summary.planned,
+        "best": best
+        and {
+            "trial": best.trial,
+            "run_id": best.run_id,
+            "setting": best.setting,
+            "in_the_sweep": dataclasses.asdict(best.estimate),
+            "retest": best.retest and dataclasses.asdict(best.retest),
+        },
+        "importance": summary.importance,
+        **{name: getattr(summary, name) for name in ("ranked", "marginals", "families", "rivals", "pareto")},
+    }
+    return {key: _plain(value) for key, value in whole.items()}
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: nan, infinity and missing values become null, NumPy's scalars Python's, tables lists."""
+    if isinstance(value, pd.DataFrame):
+        value = value.to_dict(orient="records")
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def to_json(summary: Summary) -> str:
+    """The whole summary as JSON (see `to_plain`)."""
+    return json.dumps(to_plain(summary), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_csv(summary: Summary) -> str:
+    """The ranked table with every column, as CSV."""
+    return str(summary.ranked.to_csv(index=False, lineterminator="\n"))
+
+
+def write(summary: Summary, path: Path) -> None:
+    """Writes a summary to a file, in the format of its ending. The file is complete or not there.
+
+    Args:
+        summary: what to write.
+        path: ends in .txt, .md, .json, .csv or .parquet (the last two hold the ranked table).
+
+    Raises:
+        UsageError: another ending.
+    """
+    texts: dict[str, Callable[[Summary], str]] = {
+        ".txt": to_text,
+        ".md": to_markdown,
+        ".json": to_json,
+        ".csv": to_csv,
+    }
+    if path.suffix == ".parquet":
+        _atomic.write_with(path, lambda temporary: summary.ranked.to_parquet(temporary, index=False))
+    elif path.suffix in texts:
+        _atomic.write_text(path, texts[path.suffix](summary))
+    else:
+        raise UsageError(f"file = {str(path)!r}: expected an ending of {', '.join((*texts, '.parquet'))}")
