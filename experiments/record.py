@@ -70,8 +70,7 @@ def verdicts(settings: Settings, index: Sequence[int] | None = None) -> dict[str
         Each grade as (R,) booleans, and ``epochs``, those to solve (inf: never).
     """
     result = trainer.train(settings, index=index)
-    task = settings.truth_table
-    grades = recovery.assess(result.parameters, task, settings.activation, settings.encoding, settings.loss)
+    grades = recovery.assess(result.network, settings.truth_table, settings.loss)
     found: dict[str, np.ndarray] = {name: getattr(grades, name) for name in ("correct", "solved", "confident")}
     for name in ("contains", "recovered"):
         if getattr(grades, name) is not None:

@@ -1,6 +1,6 @@
 """nnexp: which training settings make gradient descent rediscover a network that a person designed by hand?
 
-The names below are loaded on first use, so that ``import nnexp`` stays light.
+The public names below are loaded on first use, so that ``import nnexp`` stays light.
 """
 
 from __future__ import annotations
@@ -10,23 +10,37 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-#: Public name -> the module that holds it.
-_HOME = {
-    "Settings": "network.settings",
-    "Parameters": "network.model",
-    "loss_and_gradients": "network.model",
-    "predict": "network.model",
-    "reference": "network.reference",
-    "train": "training.trainer",
-    "grade": "analysis.trials",
-    "summarize": "analysis.results",
-    "networks": "analysis.results",
-    "sweep": "runner.sweeps",
+#: Module -> the public names that it holds.
+_PUBLIC = {
+    "errors": ("Interrupted", "NnexpError", "NotFoundError", "StoreError", "UnreachableError", "UsageError"),
+    "stores": ("Stores",),
+    "network.settings": ("Settings",),
+    "network.tasks": ("Task",),
+    "network.model": ("Network", "loss_and_gradients", "predict"),
+    "network.reference": ("reference",),
+    "training.trainer": ("TrainingResult", "train"),
+    "search.sweep_file": ("Sweep",),
+    "analysis.summary": ("Summary",),
+    "analysis.trials": ("grade",),
+    "analysis.results": ("networks", "summarize"),
+    "runner.sweeps": ("sweep",),
 }
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __all__ = [
-    "Parameters",
+    "Interrupted",
+    "Network",
+    "NnexpError",
+    "NotFoundError",
     "Settings",
+    "StoreError",
+    "Stores",
+    "Summary",
+    "Sweep",
+    "Task",
+    "TrainingResult",
+    "UnreachableError",
+    "UsageError",
     "grade",
     "loss_and_gradients",
     "networks",
@@ -39,12 +53,17 @@ __all__ = [
 
 if TYPE_CHECKING:
     from nnexp.analysis.results import networks, summarize
+    from nnexp.analysis.summary import Summary
     from nnexp.analysis.trials import grade
-    from nnexp.network.model import Parameters, loss_and_gradients, predict
+    from nnexp.errors import Interrupted, NnexpError, NotFoundError, StoreError, UnreachableError, UsageError
+    from nnexp.network.model import Network, loss_and_gradients, predict
     from nnexp.network.reference import reference
     from nnexp.network.settings import Settings
+    from nnexp.network.tasks import Task
     from nnexp.runner.sweeps import sweep
-    from nnexp.training.trainer import train
+    from nnexp.search.sweep_file import Sweep
+    from nnexp.stores import Stores
+    from nnexp.training.trainer import TrainingResult, train
 
 
 def __getattr__(name: str) -> Any:

@@ -322,7 +322,7 @@ def nnexp(start: Weights, X: Any, Y: Any, rate: float) -> Trainer:
     """`nnexp.training` as a sweep calls it: it notes when each network is first correct and solved, and its history."""
     import json
 
-    from nnexp.network.model import Parameters
+    from nnexp.network.model import Network
     from nnexp.network.settings import Settings
     from nnexp.training import trainer
 
@@ -331,15 +331,14 @@ def nnexp(start: Weights, X: Any, Y: Any, rate: float) -> Trainer:
         task=json.dumps(table), hidden_size=start[1].shape[1], learning_rate=rate, dtype=str(start[0].dtype),
         epochs=10_000_000, stop="none",
     )  # fmt: skip
-    state = trainer.start(settings, initial=Parameters(*start))
+    result = trainer.start(settings, initial=Network(*start, activation=settings.activation))
 
     def run(epochs: int) -> None:
-        nonlocal state
-        (state,) = trainer.advance([(settings, state)], state.epoch + epochs)
+        nonlocal result
+        (result,) = trainer.advance([result], result.epoch + epochs)
 
     def weights() -> Weights:
-        p = state.parameters
-        return p.W1, p.b1, p.W2, p.b2
+        return result.network.weights
 
     return Trainer(run, weights)
 

@@ -16,15 +16,16 @@ from __future__ import annotations
 import numpy as np
 
 import nnexp
-from nnexp import Parameters, Settings
+from nnexp import Network, Settings, TrainingResult
 from nnexp.network import model, tasks
 
 PATTERNS = 4
-START = Parameters(
+START = Network(
     W1=np.array([[[0.432171, 0.448781], [-0.038413, 0.036489]]]),
     b1=np.array([[-0.276589, -0.402498]]),
     W2=np.array([[0.272080, 0.081714]]),
     b2=np.array([0.279299]),
+    activation="sigmoid",
 )
 #: Epoch to tss, as the program shows it.
 TSS = {
@@ -49,7 +50,7 @@ SETTINGS = Settings(
 )
 
 
-def after(updates: int) -> nnexp.training.trainer.TrainingResult:
+def after(updates: int) -> TrainingResult:
     """The handbook's network after that many updates."""
     return nnexp.train(SETTINGS.replace(epochs=updates), initial=START)
 
@@ -71,9 +72,9 @@ def stopped_at(limit: float = 0.04, longest: int = 400) -> int:
     return low + 1
 
 
-def shown(parameters: Parameters) -> tuple[object, ...]:
+def shown(network: Network) -> tuple[object, ...]:
     """The weights of a network as the program shows them: times 100, cut off."""
-    W1, b1, W2, b2 = (np.trunc(100 * part[0]) for part in (parameters.W1, parameters.b1, parameters.W2, parameters.b2))
+    W1, b1, W2, b2 = (np.trunc(100 * part[0]) for part in network.weights)
     rows = tuple(tuple(int(w) for w in row) for row in W1)
     return rows, tuple(int(b) for b in b1), tuple(int(w) for w in W2), int(b2)
 
@@ -81,7 +82,7 @@ def shown(parameters: Parameters) -> tuple[object, ...]:
 def trajectory() -> dict[int, float]:
     """Our tss at the epochs of `TSS`, and at epoch 1."""
     X, Y = model.encode(tasks.get("xor"), "binary")
-    first = nnexp.loss_and_gradients(START, X, Y, activation="sigmoid", loss="mse")[0]
+    first = nnexp.loss_and_gradients(START, X, Y, loss="mse")[0]
     return {1: tss(float(first[0]))} | {epoch: tss(float(after(epoch - 1).loss[0])) for epoch in list(TSS)[1:]}
 
 
@@ -90,6 +91,6 @@ def repeat() -> list[tuple[str, str, str, str]]:
     rows = [(f"tss at epoch {epoch}", f"{TSS[epoch]:.4f}", f"{ours:.4f}") for epoch, ours in trajectory().items()]
     rows += [
         ("stops after epoch", str(STOPPED_AT), str(stopped_at())),
-        ("its weights then, times 100", str(SHOWN), str(shown(after(STOPPED_AT).parameters))),
+        ("its weights then, times 100", str(SHOWN), str(shown(after(STOPPED_AT).network))),
     ]
     return [(*row, "agrees" if row[1] == row[2] else "DIFFERS") for row in rows]

@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 
 import nnexp
-from nnexp import Parameters, Settings
+from nnexp import Network, Settings
 from nnexp.recovery import intervals
 
 PATTERNS = 4
@@ -38,11 +38,11 @@ def chauvin(hidden: int) -> float:
     return 280 - 33 * float(np.log2(hidden))
 
 
-def start(hidden: int, width: float, networks: int, seed: int = 0) -> Parameters:
+def start(hidden: int, width: float, networks: int, seed: int = 0) -> Network:
     """Weights and biases uniform in ±width."""
     rng = np.random.default_rng([seed, hidden])
     shapes = {"W1": (networks, hidden, 2), "b1": (networks, hidden), "W2": (networks, hidden), "b2": (networks,)}
-    return Parameters(**{name: rng.uniform(-width, width, shape) for name, shape in shapes.items()})
+    return Network(**{name: rng.uniform(-width, width, shape) for name, shape in shapes.items()}, activation="sigmoid")
 
 
 def sweeps(hidden: int, rate: float, width: float, networks: int = 1000, done: Done = "correct") -> np.ndarray:

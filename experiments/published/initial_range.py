@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import numpy as np
 
 import nnexp
-from nnexp import Parameters, Settings
+from nnexp import Network, Settings
 from nnexp.recovery import intervals
 
 WIDTHS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -50,14 +50,14 @@ SETTINGS = Settings(
 Spread = tuple[int, float, float, float]
 
 
-def start(width: float, networks: int, seed: int = 0) -> Parameters:
+def start(width: float, networks: int, seed: int = 0) -> Network:
     """Weights and biases uniform in ±width; the same directions for every width."""
     rng = np.random.default_rng(seed)
     shapes = {"W1": (networks, 2, 2), "b1": (networks, 2), "W2": (networks, 2), "b2": (networks,)}
-    return Parameters(**{name: width * rng.uniform(-1, 1, shape) for name, shape in shapes.items()})
+    return Network(**{name: width * rng.uniform(-1, 1, shape) for name, shape in shapes.items()}, activation="sigmoid")
 
 
-def epochs(initial: Parameters, rate: float = 2.0) -> np.ndarray:
+def epochs(initial: Network, rate: float = 2.0) -> np.ndarray:
     """Epochs until correct, inf where it is not within the limit."""
     settings = SETTINGS.replace(seeds=len(initial), learning_rate=rate)
     found = nnexp.train(settings, initial=initial).epochs_to_correct
@@ -89,7 +89,7 @@ def parted(steps: Sequence[float], rate: float, width: float = 4.0, networks: in
     found = []
     for step in steps:
         move = start(step, networks, seed=1)
-        second = Parameters(first.W1 + move.W1, first.b1 + move.b1, first.W2 + move.W2, first.b2 + move.b2)
+        second = first.with_weights(first.W1 + move.W1, first.b1 + move.b1, first.W2 + move.W2, first.b2 + move.b2)
         found.append(converged != np.isfinite(epochs(second, rate)))
     return np.array(found)
 

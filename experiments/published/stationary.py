@@ -24,7 +24,7 @@ from __future__ import annotations
 import numpy as np
 
 import nnexp
-from nnexp import Parameters, Settings
+from nnexp import Network, Settings
 from nnexp.network import initializers, model, tasks
 from nnexp.recovery import intervals
 
@@ -41,31 +41,29 @@ def unit(kind: str, rng: np.random.Generator) -> tuple[float, float, float]:
     return w1, w2, -(w1 + w2) / 2
 
 
-def stationary_points(each: int, seed: int = 0) -> Parameters:
+def stationary_points(each: int, seed: int = 0) -> Network:
     """``each`` networks for each of the nine pairs of kinds, at stationary points."""
     rng = np.random.default_rng(seed)
     units = np.array([[unit(a, rng), unit(b, rng)] for a in KINDS for b in KINDS for _ in range(each)])
     networks = len(units)
-    return Parameters(units[:, :, :2], units[:, :, 2], np.zeros((networks, 2)), np.zeros(networks))
+    return Network(units[:, :, :2], units[:, :, 2], np.zeros((networks, 2)), np.zeros(networks), activation="sigmoid")
 
 
-def flat(parameters: Parameters) -> np.ndarray:
+def flat(network: Network) -> np.ndarray:
     """All weights of each network in one row, (R, 3H + H + 1 for N = 2)."""
-    count = len(parameters)
-    parts = (parameters.W1, parameters.b1, parameters.W2, parameters.b2)
-    return np.concatenate([part.reshape(count, -1) for part in parts], axis=1)
+    return np.concatenate([part.reshape(len(network), -1) for part in network.weights], axis=1)
 
 
-def unflat(rows: np.ndarray, hidden: int = 2) -> Parameters:
+def unflat(rows: np.ndarray, hidden: int = 2) -> Network:
     """The inverse of `flat`."""
     W1, b1, W2, b2 = np.split(rows, np.cumsum([2 * hidden, hidden, hidden]), axis=1)
-    return Parameters(W1.reshape(-1, hidden, 2), b1, W2, b2[:, 0])
+    return Network(W1.reshape(-1, hidden, 2), b1, W2, b2[:, 0], activation="sigmoid")
 
 
 def loss_and_gradient(rows: np.ndarray, loss: str = "mse") -> tuple[np.ndarray, np.ndarray]:
     """The loss and its gradient for flat weights, on XOR with sigmoid hidden units."""
     X, Y = model.encode(tasks.get("xor"), "binary")
-    values, gradients = nnexp.loss_and_gradients(unflat(rows), X, Y, activation="sigmoid", loss=loss)
+    values, gradients = nnexp.loss_and_gradients(unflat(rows), X, Y, loss=loss)
     return values, flat(gradients)
 
 
@@ -100,7 +98,7 @@ def embedded(epochs: int = 2000) -> float:
     """By how much a third unit of zero weights changes the loss of trained networks of two units, at most."""
     settings = Settings(task="xor", hidden_size=2, learning_rate=0.5, epochs=epochs, seeds=100)
     small = initializers.draw(settings, range(settings.seeds))
-    large = Parameters(
+    large = small.with_weights(
         np.pad(small.W1, ((0, 0), (0, 1), (0, 0))),
         np.pad(small.b1, ((0, 0), (0, 1))),
         np.pad(small.W2, ((0, 0), (0, 1))),
@@ -115,10 +113,9 @@ def frozen(width: float, networks: int = 1000, epochs: int = 2000) -> dict[str, 
     counts = {}
     rng = np.random.default_rng(0)
     shapes = ((networks, 2, 2), (networks, 2), (networks, 2), (networks,))
-    initial = Parameters(*(rng.uniform(-width, width, shape) for shape in shapes))
+    initial = Network(*(rng.uniform(-width, width, shape) for shape in shapes), activation="sigmoid")
     X, Y = model.encode(tasks.get("xor"), "binary")
     for dtype in ("float32", "float64"):
-        start = Parameters(*(part.astype(dtype) for part in (initial.W1, initial.b1, initial.W2, initial.b2)))
         settings = Settings(
             task="xor",
             hidden_size=2,
@@ -131,10 +128,8 @@ def frozen(width: float, networks: int = 1000, epochs: int = 2000) -> dict[str, 
             dtype=dtype,
             seeds=networks,
         )
-        result = nnexp.train(settings, initial=start)
-        gradients = nnexp.loss_and_gradients(
-            result.parameters, X.astype(dtype), Y.astype(dtype), activation="sigmoid", loss="mse"
-        )[1]
+        result = nnexp.train(settings, initial=initial)
+        gradients = nnexp.loss_and_gradients(result.network, X, Y, loss="mse")[1]
         still = (gradients.W1 == 0).all(axis=(1, 2)) & (gradients.b1 == 0).all(axis=1)
         counts[dtype] = int((still & np.isnan(result.epochs_to_correct)).sum())
     return counts

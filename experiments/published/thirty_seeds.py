@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 import nnexp
-from nnexp import Parameters, Settings
+from nnexp import Network, Settings
 
 SETTINGS = Settings(
     task="xor",
@@ -39,14 +39,14 @@ PUBLISHED = {
 PUBLISHED_NARROW = 1648
 
 
-def start(width: float = 1.0, seeds: int = 30) -> Parameters:
+def start(width: float = 1.0, seeds: int = 30) -> Network:
     """The published starting weights: uniform in ±width/2, drawn in the order W1, b1, W2, b2."""
     drawn: dict[str, list[np.ndarray]] = {"W1": [], "b1": [], "W2": [], "b2": []}
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         for name, shape in (("W1", (2, 2)), ("b1", (2,)), ("W2", (2,)), ("b2", ())):
             drawn[name].append(width * (rng.random(shape) - 0.5))
-    return Parameters(**{name: np.array(values) for name, values in drawn.items()})
+    return Network(**{name: np.array(values) for name, values in drawn.items()}, activation="sigmoid")
 
 
 def figures() -> dict[str, int]:

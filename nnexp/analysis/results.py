@@ -206,10 +206,8 @@ def explain(run: str, stores: Stores, network: int | None = None) -> dict[str, A
         network = int(json.loads(tracking.text(record.run_id, networks_table.BEST_NETWORK))["index"])
     if network not in rows:
         raise NotFoundError(f"run {run} has no network {network}; it has {min(rows)} to {max(rows)}")
-    parameters = networks_table.read_parameters(table.slice(rows.index(network), 1))
-    facts = gates.explain_network(
-        parameters, settings.truth_table, activation=settings.activation, encoding=settings.encoding
-    )
+    chosen = networks_table.read_network(table.slice(rows.index(network), 1), settings)
+    facts = gates.explain_network(chosen, settings.truth_table)
     return {"title": f"{record.name}, network {network}", "run": record.run_id, "network": network, **facts}
 
 

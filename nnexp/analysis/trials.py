@@ -7,7 +7,7 @@ that were not logged.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from nnexp.recovery.grades import assess, columns
 from nnexp.recovery.intervals import wilson
 
 if TYPE_CHECKING:
-    from nnexp.network.model import Parameters
+    from nnexp.network.model import Network
     from nnexp.tracking.schema import RunRecord
 
 #: What a sweep varies, in the order of its tables. The param ``loss`` of a run is the column ``loss_function``, since
@@ -125,20 +125,12 @@ def describe_setting(row: Mapping[str, Any] | pd.Series, factors: Sequence[str])
     return ", ".join(parts)
 
 
-def grade(
-    parameters: Parameters,
-    task: str | tasks.Task = "xnor",
-    *,
-    activation: Literal["tanh", "sigmoid"],
-    encoding: Literal["binary", "bipolar"] = "binary",
-) -> pd.DataFrame:
+def grade(network: Network, task: str | tasks.Task = "xnor") -> pd.DataFrame:
     """The grades of given networks, one row per network.
 
     Args:
-        parameters: R networks.
+        network: R networks.
         task: a known task's name, or a task.
-        activation: of the hidden units.
-        encoding: of the inputs.
 
     Returns:
         R rows, one column per grade, in the order of the contract.
@@ -147,4 +139,4 @@ def grade(
         UsageError: an unknown task, or one with another number of inputs than the networks have.
     """
     table = tasks.get(task) if isinstance(task, str) else task
-    return pd.DataFrame(columns(assess(parameters, table, activation, encoding)))
+    return pd.DataFrame(columns(assess(network, table)))

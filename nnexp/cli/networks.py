@@ -11,6 +11,7 @@ import click
 from nnexp.cli.options import command, json_output, output, stores
 
 if TYPE_CHECKING:
+    from nnexp.network.settings import Activation, Encoding
     from nnexp.stores import Stores
 
 #: Settings' fields as options: type, default as the help shows it, help. A test compares them with `Settings`.
@@ -88,7 +89,7 @@ def train(initial: Path | None, output: Path | None, as_json: bool, **given: Any
     started = time.perf_counter()
     result = outcome.trained(settings, weights)
     seconds = time.perf_counter() - started
-    grades = assess(result.parameters, settings.truth_table, settings.activation, settings.encoding, settings.loss)
+    grades = assess(result.network, settings.truth_table, settings.loss)
     if output:
         from nnexp import _atomic
         from nnexp.recovery import networks_table
@@ -125,8 +126,8 @@ def predict(
     model: str,
     points: tuple[str, ...],
     table: Path | None,
-    activation: str | None,
-    encoding: str | None,
+    activation: Activation | None,
+    encoding: Encoding | None,
     stores: Stores,
     as_json: bool,
 ) -> None:

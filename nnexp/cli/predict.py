@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 
 from nnexp.cli import output
 from nnexp.errors import UsageError
+from nnexp.network.model import Network
 from nnexp.network.model import predict as probabilities
-from nnexp.network.network_file import StoredNetwork, read_weights
+from nnexp.network.network_file import read_network
+from nnexp.network.settings import Activation, Encoding
 from nnexp.stores import Stores
 
 
@@ -75,7 +78,7 @@ def _row(where: str, cells: Sequence[str]) -> list[float]:
     return row
 
 
-def network(source: str, stores: Stores, activation: str | None, encoding: str | None) -> StoredNetwork:
+def network(source: str, stores: Stores, activation: Activation | None, encoding: Encoding | None) -> Network:
     """The network that ``source`` names: a JSON file, else a run or a model in MLflow's store.
 
     Raises:
@@ -83,27 +86,22 @@ def network(source: str, stores: Stores, activation: str | None, encoding: str |
         NotFoundError: no such run or model.
     """
     if source.endswith(".json") or Path(source).is_file():
-        file = read_weights(source)
-        activation, encoding = activation or file.activation, encoding or file.encoding or "binary"
-        if activation is None:
-            raise UsageError(f"--activation: missing, and {source} does not say; give tanh or sigmoid")
-        if len(file.parameters) != 1:
-            raise UsageError(f"--model {source}: holds {len(file.parameters)} networks, expected one")
-        return StoredNetwork(file.parameters, activation, encoding)
+        found, _ = read_network(source, activation, encoding)
+        if len(found) != 1:
+            raise UsageError(f"--model {source}: holds {len(found)} networks, expected one")
+        return found
     from nnexp.tracking.load_model import load_network
 
     found = load_network(source, stores)
-    return StoredNetwork(found.parameters, activation or found.activation, encoding or found.encoding)
+    return replace(found, activation=activation or found.activation, encoding=encoding or found.encoding)
 
 
-def facts(net: StoredNetwork, rows: list[list[float]]) -> dict[str, Any]:
+def facts(net: Network, rows: list[list[float]]) -> dict[str, Any]:
     """Inputs, probabilities of a 1, and answers, ready for JSON."""
     X = np.array(rows, dtype=np.float64).T
-    if len(X) != net.parameters.n_inputs:
-        raise UsageError(f"--x: {len(X)} values, expected {net.parameters.n_inputs}, the network's inputs")
-    probability = probabilities(
-        net.parameters, 2 * X - 1 if net.encoding == "bipolar" else X, activation=net.activation
-    )
+    if len(X) != net.n_inputs:
+        raise UsageError(f"--x: {len(X)} values, expected {net.n_inputs}, the network's inputs")
+    probability = probabilities(net, 2 * X - 1 if net.encoding == "bipolar" else X)
     return {
         "activation": net.activation,
         "encoding": net.encoding,

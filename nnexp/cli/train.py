@@ -12,8 +12,8 @@ import numpy as np
 from nnexp.cli import output
 from nnexp.cli.progress_bar import duration, percent
 from nnexp.errors import UsageError
-from nnexp.network.model import Parameters
-from nnexp.network.network_file import read_weights
+from nnexp.network.model import Network
+from nnexp.network.network_file import read_network
 from nnexp.network.settings import Settings
 from nnexp.recovery.grades import Grades
 from nnexp.recovery.intervals import wilson
@@ -24,7 +24,7 @@ from nnexp.training.trainer import TrainingResult
 GRADES = ("correct", "solved", "confident", "contains", "recovered")
 
 
-def asked(given: Mapping[str, Any], initial: Path | None) -> tuple[Settings, Parameters | None]:
+def asked(given: Mapping[str, Any], initial: Path | None) -> tuple[Settings, Network | None]:
     """The setting that the options describe, and the weights to start from; what only the file says is the file's.
 
     Raises:
@@ -33,30 +33,36 @@ def asked(given: Mapping[str, Any], initial: Path | None) -> tuple[Settings, Par
     given = {key: value for key, value in given.items() if value is not None}
     if initial is None:
         return Settings(**given), None
-    file = read_weights(initial)
-    count, inputs = len(file.parameters), file.parameters.n_inputs
-    if given.get("seeds", count) != count:
-        raise UsageError(f"--seeds {given['seeds']}: {initial} holds {count} networks; leave --seeds out")
-    said = {"activation": file.activation, "encoding": file.encoding, "task": file.task}
-    known = {key: value for key, value in said.items() if value is not None}
-    settings = Settings(**{"hidden_size": file.parameters.hidden_size, **known, "seeds": count, **given})
-    if settings.hidden_size != file.parameters.hidden_size or settings.truth_table.n_inputs != inputs:
+    network, task = read_network(initial, given.get("activation"), given.get("encoding"), default=Settings().activation)
+    if given.get("seeds", len(network)) != len(network):
+        raise UsageError(f"--seeds {given['seeds']}: {initial} holds {len(network)} networks; leave --seeds out")
+    settings = Settings(
+        **{
+            **({} if task is None else {"task": task}),
+            "hidden_size": network.hidden_size,
+            "seeds": len(network),
+            **given,
+            "activation": network.activation,
+            "encoding": network.encoding,
+        }
+    )
+    if settings.hidden_size != network.hidden_size or settings.truth_table.n_inputs != network.n_inputs:
         raise UsageError(
-            f"{initial}: weights of {file.parameters.hidden_size} hidden units and {inputs} inputs,"
+            f"{initial}: weights of {network.hidden_size} hidden units and {network.n_inputs} inputs,"
             f" expected {settings.hidden_size} and {settings.truth_table.n_inputs}"
         )
-    return settings, file.parameters
+    return settings, network
 
 
-def trained(settings: Settings, initial: Parameters | None) -> TrainingResult:
+def trained(settings: Settings, initial: Network | None) -> TrainingResult:
     """Train in some fifty slices, so that a terminal sees how far it is (the slices do not change a bit)."""
-    state = trainer.start(settings, initial=initial)
+    result = trainer.start(settings, initial=initial)
     step = max(1, settings.epochs // 50)
-    with percent(f"training {len(state):,} networks", settings.epochs) as show:
+    with percent(f"training {len(result):,} networks", settings.epochs) as show:
         for epoch in range(step, settings.epochs + step, step):
-            (state,) = trainer.advance([(settings, state)], min(epoch, settings.epochs))
+            (result,) = trainer.advance([result], min(epoch, settings.epochs))
             show(min(epoch, settings.epochs))
-    return trainer.result(settings, state)
+    return result
 
 
 def facts(result: TrainingResult, grades: Grades, seconds: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nnexp.network.model import Parameters
+from nnexp.network.model import Network
 from nnexp.network.settings import Settings
 
 BLOCK = 256
@@ -67,7 +67,7 @@ _DRAWS: dict[str, Draw] = {
 }
 
 
-def draw(settings: Settings, index: Sequence[int] | NDArray[np.integer]) -> Parameters:
+def draw(settings: Settings, index: Sequence[int] | NDArray[np.integer]) -> Network:
     """Initial weights of the networks ``index``, scaled by ``init_scale``, in the settings' dtype.
 
     Network i depends on (``seed``, i, ``hidden_size``, ``init``) and the task's N alone: blocks of networks are drawn,
@@ -95,4 +95,5 @@ def draw(settings: Settings, index: Sequence[int] | NDArray[np.integer]) -> Para
         W2[places] = initializer(rng, 1, H)[rows, 0]
     with np.errstate(over="ignore", under="ignore"):  # a scale that float32 cannot hold makes a network that diverged
         W1, W2 = ((W * settings.init_scale).astype(settings.dtype) for W in (W1, W2))
-    return Parameters(W1, np.zeros((len(wanted), H), settings.dtype), W2, np.zeros(len(wanted), settings.dtype))
+    b1, b2 = np.zeros((len(wanted), H), settings.dtype), np.zeros(len(wanted), settings.dtype)
+    return Network(W1, b1, W2, b2, activation=settings.activation, encoding=settings.encoding)

@@ -39,40 +39,76 @@ The program follows the mathematics where the source text slips:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nnexp.errors import UsageError, nearest
+from nnexp.network.settings import ACTIVATIONS, ENCODINGS, Activation, Encoding, Loss
 from nnexp.network.tasks import Task
 
 Array = NDArray[np.floating]
 
-ACTIVATIONS = ("tanh", "sigmoid")
-LOSSES = ("cross_entropy", "mse")
-ENCODINGS = ("binary", "bipolar")
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+WEIGHTS = ("W1", "b1", "W2", "b2")
+"""The names of a network's arrays, in the order in which all files and tables have them."""
 
-#: Weights beyond this are scaled down before they are summed, so that a sum of finite weights is never inf - inf.
 _HUGE = 1e30
+"""Weights beyond this are scaled down before they are summed, so that a sum of finite weights is never inf - inf."""
 
 
 @dataclass(frozen=True, eq=False)
-class Parameters:
-    """Weights of R networks of N inputs and H hidden units.
+class Network:
+    """R networks of N inputs and H hidden units, with all that it takes to compute their answers.
+
+    Arrays of numbers, or nested lists of them, are taken as float64 unless all are float32. Weights that are not finite
+    are allowed: a training that diverged ends with them.
 
     Attributes:
         W1: (R, H, N). b1: (R, H). W2: (R, H). b2: (R,).
+        activation: of the hidden units, "tanh" or "sigmoid".
+        encoding: of the inputs that it was made for, "binary" (0 and 1) or "bipolar" (-1 and +1).
+
+    Raises:
+        UsageError: an unknown name, values that are not real numbers, or shapes that do not fit together.
     """
 
     W1: Array
     b1: Array
     W2: Array
     b2: Array
+    activation: Activation = field(kw_only=True)
+    encoding: Encoding = field(default="binary", kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_name("activation", self.activation, ACTIVATIONS)
+        check_name("encoding", self.encoding, ENCODINGS)
+        arrays = {name: np.asarray(getattr(self, name)) for name in WEIGHTS}
+        for name, array in arrays.items():
+            if array.dtype.kind not in "fiu":
+                raise UsageError(f"network.{name}: found {array.dtype} values, expected real numbers")
+        if arrays["W1"].ndim != 3 or 0 in arrays["W1"].shape[1:]:
+            raise UsageError(
+                f"network.W1: shape {arrays['W1'].shape}, expected (R, H, N): networks, hidden units, inputs"
+            )
+        R, H, N = arrays["W1"].shape
+        for name, shape in (("b1", (R, H)), ("W2", (R, H)), ("b2", (R,))):
+            if arrays[name].shape != shape:
+                found = arrays[name].shape
+                raise UsageError(f"network.{name}: shape {found}, expected {shape} to go with W1 {(R, H, N)}")
+        dtype = np.result_type(*arrays.values(), np.float32)
+        for name, array in arrays.items():
+            object.__setattr__(self, name, array.astype(dtype, copy=False))
 
     def __len__(self) -> int:
         return len(self.b2)
+
+    @property
+    def weights(self) -> tuple[Array, Array, Array, Array]:
+        """The four arrays, in the order of `WEIGHTS`."""
+        return self.W1, self.b1, self.W2, self.b2
 
     @property
     def hidden_size(self) -> int:
@@ -89,17 +125,21 @@ class Parameters:
         """The weights' type, float64 or float32."""
         return self.W1.dtype
 
-    def select(self, index: slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]) -> Parameters:
+    def with_weights(self, W1: Array, b1: Array, W2: Array, b2: Array) -> Network:
+        """Networks of the same activation and encoding with other weights; their numbers R, H and N may differ."""
+        return replace(self, W1=W1, b1=b1, W2=W2, b2=b2)
+
+    def select(self, index: slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]) -> Network:
         """The networks at ``index`` (positions, a slice or a mask), in that order."""
-        return Parameters(self.W1[index], self.b1[index], self.W2[index], self.b2[index])
+        return self.with_weights(*(array[index] for array in self.weights))
 
-    def astype(self, dtype: Any) -> Parameters:
+    def astype(self, dtype: DTypeLike) -> Network:
         """The same weights in another type; the same arrays where they have it already."""
-        return Parameters(*(a.astype(dtype, copy=False) for a in (self.W1, self.b1, self.W2, self.b2)))
+        return self.with_weights(*(array.astype(dtype, copy=False) for array in self.weights))
 
-    def copy(self) -> Parameters:
+    def copy(self) -> Network:
         """The same weights in arrays of their own."""
-        return Parameters(self.W1.copy(), self.b1.copy(), self.W2.copy(), self.b2.copy())
+        return self.with_weights(*(array.copy() for array in self.weights))
 
     def finite(self) -> NDArray[np.bool_]:
         """(R,) whether all of a network's weights are finite numbers."""
@@ -129,21 +169,21 @@ def sigmoid(z: Array) -> Array:
     return a
 
 
-def hidden(parameters: Parameters, X: Array, activation: str) -> Array:
+def hidden(network: Network, X: Array) -> Array:
     """A1 = g(W1 X + b1), (R, H, M)."""
-    Z1 = _sum(parameters.W1, X[None, None], parameters.b1)
-    return np.tanh(Z1) if activation == "tanh" else sigmoid(Z1)
+    Z1 = _sum(network.W1, X[None, None], network.b1)
+    return np.tanh(Z1) if network.activation == "tanh" else sigmoid(Z1)
 
 
-def logits(parameters: Parameters, A1: Array) -> Array:
+def logits(network: Network, A1: Array) -> Array:
     """Z2 = W2 A1 + b2, (R, M), from the hidden units' values A1 (R, H, M)."""
-    return _sum(parameters.W2, A1, parameters.b2)
+    return _sum(network.W2, A1, network.b2)
 
 
-def forward(parameters: Parameters, X: Array, activation: str) -> tuple[Array, Array]:
-    """A1 (R, H, M) and the logits Z2 (R, M) for inputs X (N, M); unchecked, see `predict`."""
-    A1 = hidden(parameters, X, activation)
-    return A1, logits(parameters, A1)
+def forward(network: Network, X: Array) -> tuple[Array, Array]:
+    """A1 (R, H, M) and the logits Z2 (R, M) for inputs X (N, M), which are not checked; `predict` checks them."""
+    A1 = hidden(network, X)
+    return A1, logits(network, A1)
 
 
 def _sum(W: Array, A: Array, b: Array) -> Array:
@@ -200,49 +240,45 @@ def _mean(values: Array) -> Array:
 
 
 def loss_and_gradients(
-    parameters: Parameters, X: ArrayLike, Y: ArrayLike, activation: str = "tanh", loss: str = "cross_entropy"
-) -> tuple[Array, Parameters]:
+    network: Network, X: ArrayLike, Y: ArrayLike, loss: Loss = "cross_entropy"
+) -> tuple[Array, Network]:
     """The cost and its gradient with respect to every weight, for R networks at once.
 
     Args:
-        parameters: R networks.
-        X: (N, M) inputs, samples as columns.
+        network: R networks.
+        X: (N, M) inputs as the network sees them, samples as columns.
         Y: (M,) targets, 0 or 1.
-        activation: the hidden units', "tanh" or "sigmoid".
         loss: "cross_entropy" or "mse" (the mean of ½ (a2 - y)²).
 
     Returns:
-        The costs (R,), and the gradients in the shape of the parameters.
+        The costs (R,), and the gradients in the shape of the network's weights.
 
     Raises:
         UsageError: a wrong name or shape, inputs that are not finite, targets other than 0 and 1.
     """
-    check_name("activation", activation, ACTIVATIONS)
     check_name("loss", loss, LOSSES)
-    p, x = _checked_inputs(parameters, X)
+    x = _checked_inputs(network, X)
     y = _checked_targets(Y, x)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        A1, Z2 = forward(p, x, activation)
+        A1, Z2 = forward(network, x)
         T, S = np.tanh(Z2 / 2), 2 * y - 1
         dZ2 = (T - S) / (2 * len(y))
         if loss == "mse":
             dZ2 *= (1 - T * T) / 4
-        slope = 1 - A1 * A1 if activation == "tanh" else A1 * (1 - A1)
-        dZ1 = p.W2[:, :, None] * dZ2[:, None, :] * slope
+        slope = 1 - A1 * A1 if network.activation == "tanh" else A1 * (1 - A1)
+        dZ1 = network.W2[:, :, None] * dZ2[:, None, :] * slope
         dW1 = dZ1 @ x.T
         dW2 = (A1 @ dZ2[:, :, None])[:, :, 0]
-        return losses(Z2, y, loss), Parameters(dW1, dZ1.sum(axis=2), dW2, dZ2.sum(axis=1))
+        return losses(Z2, y, loss), network.with_weights(dW1, dZ1.sum(axis=2), dW2, dZ2.sum(axis=1))
 
 
-def predict(parameters: Parameters, X: ArrayLike, *, activation: str) -> Array:
-    """The networks' answers as probabilities, (R, M), for inputs X (N, M), samples as columns.
+def predict(network: Network, X: ArrayLike) -> Array:
+    """The networks' answers as probabilities, (R, M), for inputs X (N, M) as they see them, samples as columns.
 
     Raises:
-        UsageError: a wrong name or shape, or inputs that are not finite.
+        UsageError: a wrong shape, or inputs that are not finite.
     """
-    check_name("activation", activation, ACTIVATIONS)
-    p, x = _checked_inputs(parameters, X)
-    return sigmoid(forward(p, x, activation)[1])
+    return sigmoid(forward(network, _checked_inputs(network, X))[1])
 
 
 def check_name(key: str, value: object, known: Sequence[str]) -> None:
@@ -256,38 +292,22 @@ def _guess(value: object, known: Sequence[str]) -> str:
     return guess if "did you mean" in guess else ""
 
 
-def checked(parameters: Parameters, n_inputs: int | None = None) -> Parameters:
-    """The parameters as arrays of one float type, after a check of their shapes.
-
-    Raises:
-        UsageError: arrays that do not fit together or (if given) do not take ``n_inputs`` inputs.
-    """
-    arrays = {key: np.asarray(getattr(parameters, key)) for key in ("W1", "b1", "W2", "b2")}
-    for key, array in arrays.items():
-        if array.dtype.kind not in "fiu":
-            raise UsageError(f"parameters.{key}: found {array.dtype} values, expected real numbers")
-    if arrays["W1"].ndim != 3 or 0 in arrays["W1"].shape[1:]:
+def check_inputs(network: Network, task: Task) -> None:
+    """Raises a UsageError unless the network takes as many inputs as the task has."""
+    if network.n_inputs != task.n_inputs:
         raise UsageError(
-            f"parameters.W1: shape {arrays['W1'].shape}, expected (R, H, N): networks, hidden units, inputs"
+            f"network.W1: takes {network.n_inputs} inputs (shape {network.W1.shape}), expected {task.n_inputs}"
         )
-    R, H, N = arrays["W1"].shape
-    for key, shape in (("b1", (R, H)), ("W2", (R, H)), ("b2", (R,))):
-        if arrays[key].shape != shape:
-            raise UsageError(f"parameters.{key}: shape {arrays[key].shape}, expected {shape} to go with W1 {(R, H, N)}")
-    if n_inputs is not None and n_inputs != N:
-        raise UsageError(f"parameters.W1: takes {N} inputs (shape {(R, H, N)}), expected {n_inputs}")
-    dtype = np.result_type(*arrays.values(), np.float32)
-    return Parameters(**{key: array.astype(dtype, copy=False) for key, array in arrays.items()})
 
 
-def _checked_inputs(parameters: Parameters, X: ArrayLike) -> tuple[Parameters, Array]:
-    p = checked(parameters)
-    x = np.asarray(X, dtype=p.dtype)
-    if x.ndim != 2 or x.shape[0] != p.n_inputs or x.shape[1] == 0:
-        raise UsageError(f"X: shape {x.shape}, expected ({p.n_inputs}, M): {p.n_inputs} inputs, M samples as columns")
+def _checked_inputs(network: Network, X: ArrayLike) -> Array:
+    x = np.asarray(X, dtype=network.dtype)
+    N = network.n_inputs
+    if x.ndim != 2 or x.shape[0] != N or x.shape[1] == 0:
+        raise UsageError(f"X: shape {x.shape}, expected ({N}, M): {N} inputs, M samples as columns")
     if not np.isfinite(x).all():
         raise UsageError("X: holds nan or inf, expected finite numbers")
-    return p, x
+    return x
 
 
 def _checked_targets(Y: ArrayLike, X: Array) -> Array:

@@ -10,12 +10,14 @@ at least one, two and three inputs are 1, and the output adds and subtracts them
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 
 from nnexp.errors import UsageError
 from nnexp.network import tasks
-from nnexp.network.model import ACTIVATIONS, Parameters, check_name, encode, forward, hidden, logits, losses
+from nnexp.network.model import Network, check_name, encode, forward, hidden, logits, losses
+from nnexp.network.settings import ACTIVATIONS, ENCODINGS, Activation, Encoding
 from nnexp.network.tasks import ReferenceWeights, Task
 
 _XNOR: ReferenceWeights = (((20.0, 20.0), (-20.0, -20.0)), (-30.0, 10.0), (20.0, 20.0), -10.0)
@@ -38,7 +40,7 @@ def has_reference(task: Task | str) -> bool:
     return _designed(_task(task)) is not None
 
 
-def reference(task: Task | str, activation: str = "sigmoid", encoding: str = "binary") -> Parameters:
+def reference(task: Task | str, activation: Activation = "sigmoid", encoding: Encoding = "binary") -> Network:
     """The hand-designed network of a task, R = 1, in the form asked for; all forms are the same function.
 
     Args:
@@ -61,7 +63,7 @@ def reference(task: Task | str, activation: str = "sigmoid", encoding: str = "bi
     return to_encoding(form, encoding)
 
 
-def mirror(task: Task | str, encoding: str = "binary") -> Parameters | None:
+def mirror(task: Task | str, encoding: Encoding = "binary") -> Network | None:
     """The reference with x1 complemented and the output negated, R = 1 in tanh form, where that solves the same task.
 
     It does for XNOR, XOR and parity: for XNOR it is the other logic, {x1 AND NOT x2, NOT x1 AND x2}, then NOR.
@@ -77,32 +79,38 @@ def mirror(task: Task | str, encoding: str = "binary") -> Parameters | None:
     tanh = to_tanh(found)
     W1 = tanh.W1.copy()
     W1[:, :, 0] *= -1  # w (1 - x1) = -w x1 + w
-    mirrored = Parameters(W1, tanh.b1 + tanh.W1[:, :, 0], -tanh.W2, -tanh.b2)
+    mirrored = tanh.with_weights(W1, tanh.b1 + tanh.W1[:, :, 0], -tanh.W2, -tanh.b2)
     X, Y = encode(wanted, "binary")
-    A1, Z2 = forward(mirrored, X, "tanh")
+    A1, Z2 = forward(mirrored, X)
     solves = bool(((2 * Y - 1) * Z2 > 0).all() and (A1 != 0).all())
     return to_encoding(mirrored, encoding) if solves else None
 
 
-def to_tanh(parameters: Parameters) -> Parameters:
-    """The same networks with tanh in place of sigmoid hidden units: sigmoid(z) = ½ (1 + tanh(z/2)), exactly.
+def to_tanh(network: Network) -> Network:
+    """The same functions with tanh hidden units: sigmoid(z) = ½ (1 + tanh(z/2)), exactly.
 
     v sigmoid(z) = ½ v tanh(z/2) + ½ v, so W1/2, b1/2, W2/2, and the output's bias takes up ½ Σ v.
     """
-    W2 = parameters.W2 / 2
-    b2 = parameters.b2.copy()
-    for k in range(parameters.hidden_size):  # one by one: the sum's bits do not depend on how many networks there are
+    if network.activation == "tanh":
+        return network
+    W2 = network.W2 / 2
+    b2 = network.b2.copy()
+    for k in range(network.hidden_size):  # one by one: the sum's bits do not depend on how many networks there are
         b2 += W2[:, k]
-    return Parameters(parameters.W1 / 2, parameters.b1 / 2, W2, b2)
+    return replace(network, W1=network.W1 / 2, b1=network.b1 / 2, W2=W2, b2=b2, activation="tanh")
 
 
-def to_encoding(parameters: Parameters, encoding: str) -> Parameters:
-    """Networks on 0/1 inputs as they are for ``encoding``; for -1/+1, x = ½ (1 + x') gives W1/2 and b1 + ½ W1·1."""
-    check_name("encoding", encoding, ("binary", "bipolar"))
-    if encoding == "binary":
-        return parameters
-    W1 = parameters.W1 / 2
-    return Parameters(W1, parameters.b1 + W1.sum(axis=2), parameters.W2, parameters.b2)
+def to_encoding(network: Network, encoding: Encoding) -> Network:
+    """The same functions for inputs of another encoding.
+
+    From 0/1 to -1/+1, x = ½ (1 + x') gives W1/2 and b1 + ½ W1·1; back, x' = 2x - 1 gives 2 W1 and b1 - W1·1.
+    """
+    check_name("encoding", encoding, ENCODINGS)
+    if encoding == network.encoding:
+        return network
+    if encoding == "bipolar":
+        return replace(network, W1=network.W1 / 2, b1=network.b1 + (network.W1 / 2).sum(axis=2), encoding=encoding)
+    return replace(network, W1=network.W1 * 2, b1=network.b1 - network.W1.sum(axis=2), encoding=encoding)
 
 
 def _task(task: Task | str) -> Task:
@@ -110,23 +118,22 @@ def _task(task: Task | str) -> Task:
 
 
 @functools.lru_cache(maxsize=256)
-def _designed(task: Task) -> Parameters | None:
+def _designed(task: Task) -> Network | None:
     """The reference as designed: sigmoid hidden units, 0/1 inputs. A table's own is checked."""
     weights = task.reference if task.is_custom else _KNOWN.get(task.spec)
     if weights is None:
         return None
-    W1, b1, W2, b2 = weights
-    designed = Parameters(np.array([W1]), np.array([b1]), np.array([W2]), np.array([b2]))
-    for array in (designed.W1, designed.b1, designed.W2, designed.b2):
+    designed = Network(*(np.array([array]) for array in weights), activation="sigmoid")
+    for array in designed.weights:
         array.setflags(write=False)  # shared by all callers
     if task.is_custom:
         _check_solves(designed, task)
     return designed
 
 
-def _check_solves(designed: Parameters, task: Task) -> None:
+def _check_solves(designed: Network, task: Task) -> None:
     X, Y = encode(task, "binary")
-    A1 = hidden(designed, X, "sigmoid")
+    A1 = hidden(designed, X)
     if (undecided := np.argwhere(A1[0] == 0.5)).size:
         unit, row = undecided[0]
         raise UsageError(

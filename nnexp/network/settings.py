@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from nnexp.errors import UsageError, nearest
 from nnexp.network import tasks
@@ -17,6 +26,7 @@ DType = Literal["float64", "float32"]
 Initializer = Literal["glorot_uniform", "glorot_normal", "he_normal", "normal", "uniform", "orthogonal"]
 
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 INITIALIZERS: tuple[Initializer, ...] = get_args(Initializer)
 
 _finite = {"allow_inf_nan": False}
@@ -68,21 +78,22 @@ class Settings(BaseModel):
     seeds: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
-    def __init__(self, **values: Any) -> None:
-        if isinstance(values.get("task"), tasks.Task):
-            values["task"] = values["task"].spec
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise UsageError(describe(error, tuple(type(self).model_fields))) from None
-
-    @field_validator("task")
+    @model_validator(mode="wrap")
     @classmethod
-    def _known_task(cls, spec: str) -> str:
+    def _report(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
         try:
-            return tasks.get(spec).spec
-        except UsageError as error:
-            raise ValueError(str(error)) from None
+            return validate(values)
+        except ValidationError as error:
+            raise UsageError(describe(error, tuple(cls.model_fields))) from None
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _spec(cls, task: object) -> object:
+        if isinstance(task, Mapping):
+            return tasks.from_table(task).spec
+        if isinstance(task, tasks.Task):
+            return task.spec
+        return tasks.get(task).spec if isinstance(task, str) else task
 
     @property
     def truth_table(self) -> tasks.Task:

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from nnexp.network import network_file, tasks
 from nnexp.network import reference as references
-from nnexp.network import tasks
-from nnexp.network.model import Array, Parameters, encode, hidden
+from nnexp.network.model import Array, Network, encode, hidden
 from nnexp.network.tasks import Task
-from nnexp.recovery import gates, networks_table
+from nnexp.recovery import gates
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,20 +26,16 @@ class AlignedNetwork:
 
     Attributes:
         task: what both compute.
-        activation: of the hidden units of both.
-        encoding: of the inputs of both.
-        parameters: R = 1; the units matched to the reference come first, in its order and with its signs.
-        reference: R = 1; None for a task without one.
+        network: R = 1; the units matched to the reference come first, in its order and with its signs.
+        reference: R = 1, of the same activation and encoding; None for a task without one.
         explained: the network's logic, see `nnexp.recovery.gates.explain_network`.
         designed: the reference's logic; None without one.
         title: which network it is.
     """
 
     task: Task
-    activation: str
-    encoding: str
-    parameters: Parameters
-    reference: Parameters | None
+    network: Network
+    reference: Network | None
     explained: dict[str, Any]
     designed: dict[str, Any] | None
     title: str = ""
@@ -47,7 +43,7 @@ class AlignedNetwork:
     @property
     def matched(self) -> int:
         """How many of the first units are matched to a unit of the reference."""
-        return 0 if self.reference is None else min(self.parameters.hidden_size, self.reference.hidden_size)
+        return 0 if self.reference is None else min(self.network.hidden_size, self.reference.hidden_size)
 
 
 def align_best(content: Mapping[str, Any], title: str) -> AlignedNetwork | None:
@@ -57,28 +53,18 @@ def align_best(content: Mapping[str, Any], title: str) -> AlignedNetwork | None:
         content: of the run's ``best_network.json``.
         title: which network it is.
     """
-    parameters, settings = networks_table.parameters_of(content), content["settings"]
-    if not all(np.isfinite(values).all() for values in vars(parameters).values()):
+    network = network_file.network_of(content)
+    if not network.finite().all():
         return None
-    return align_with_reference(
-        parameters,
-        tasks.get(settings["task"]),
-        activation=settings["activation"],
-        encoding=settings["encoding"],
-        title=title,
-    )
+    return align_with_reference(network, tasks.get(content["settings"]["task"]), title)
 
 
-def align_with_reference(
-    parameters: Parameters, task: Task, *, activation: str, encoding: str, title: str
-) -> AlignedNetwork:
+def align_with_reference(network: Network, task: Task, title: str) -> AlignedNetwork:
     """Lays one network beside the task's hand-designed one.
 
     Args:
-        parameters: R = 1.
+        network: R = 1.
         task: what it was trained on.
-        activation: of its hidden units.
-        encoding: of its inputs.
         title: which network it is.
 
     Raises:
@@ -86,14 +72,13 @@ def align_with_reference(
     """
     reference, designed = None, None
     if references.has_reference(task):
-        reference = references.reference(task, activation, encoding)
-        designed = gates.explain_network(reference, task, activation=activation, encoding=encoding)
-        parameters = align(parameters, reference, encode(task, encoding)[0], activation)
-    explained = gates.explain_network(parameters, task, activation=activation, encoding=encoding)
-    return AlignedNetwork(task, activation, encoding, parameters, reference, explained, designed, title)
+        reference = references.reference(task, network.activation, network.encoding)
+        designed = gates.explain_network(reference, task)
+        network = align(network, reference, encode(task, network.encoding)[0])
+    return AlignedNetwork(task, network, reference, gates.explain_network(network, task), designed, title)
 
 
-def align(parameters: Parameters, reference: Parameters, X: Array, activation: str) -> Parameters:
+def align(network: Network, reference: Network, X: Array) -> Network:
     """The same function with its units in the reference's order and signs.
 
     Units are matched so that their signs agree at as many samples as possible, up to a flip. Ties are decided by the
@@ -101,40 +86,39 @@ def align(parameters: Parameters, reference: Parameters, X: Array, activation: s
     adds v to b2. Units without a partner follow, in the order of decreasing output weight.
 
     Args:
-        parameters: R = 1 with finite weights.
-        reference: R = 1.
+        network: R = 1 with finite weights.
+        reference: R = 1, of the same activation and encoding.
         X: (N, M) the samples.
-        activation: of both.
     """
-    patterns, wanted = (_signs(p, X, activation) for p in (parameters, reference))
+    patterns, wanted = (_signs(p, X) for p in (network, reference))
     agreement = patterns @ wanted.T / X.shape[1]
-    cosine = _directions(parameters) @ _directions(reference).T
-    weight = np.abs(parameters.W2[0].astype(np.float64))
+    cosine = _directions(network) @ _directions(reference).T
+    weight = np.abs(network.W2[0].astype(np.float64))
     score = np.abs(agreement) + 1e-2 * np.abs(cosine) + 1e-4 * (weight / max(weight.max(), 1e-300))[:, None]
     units, targets = linear_sum_assignment(-score)
     order = units[np.argsort(targets)]
-    flips = np.ones(parameters.hidden_size)
+    flips = np.ones(network.hidden_size)
     for unit, target in zip(units, targets, strict=True):
         lean = agreement[unit, target] or cosine[unit, target]
         flips[unit] = -1.0 if lean < 0 else 1.0
     spare = [unit for unit in np.argsort(-weight, kind="stable") if unit not in order]
     taken = np.array([*order, *spare], dtype=np.int64)
     sign = flips[taken]
-    b2 = parameters.b2.astype(np.float64)
-    if activation == "sigmoid":
-        b2 = b2 + parameters.W2[0, flips < 0].sum()
-    return Parameters(
-        parameters.W1[:, taken] * sign[:, None], parameters.b1[:, taken] * sign, parameters.W2[:, taken] * sign, b2
+    b2 = network.b2.astype(np.float64)
+    if network.activation == "sigmoid":
+        b2 = b2 + network.W2[0, flips < 0].sum()
+    return network.with_weights(
+        network.W1[:, taken] * sign[:, None], network.b1[:, taken] * sign, network.W2[:, taken] * sign, b2
     )
 
 
-def _signs(p: Parameters, X: Array, activation: str) -> NDArray[np.float64]:
+def _signs(p: Network, X: Array) -> NDArray[np.float64]:
     """(H, M) +1 where a unit is on, -1 where it is off."""
-    values = hidden(p, X, activation)[0]
-    return np.where(values > (0.0 if activation == "tanh" else 0.5), 1.0, -1.0)
+    values = hidden(p, X)[0]
+    return np.where(values > (0.0 if p.activation == "tanh" else 0.5), 1.0, -1.0)
 
 
-def _directions(p: Parameters) -> NDArray[np.float64]:
+def _directions(p: Network) -> NDArray[np.float64]:
     """(H, N + 1) each unit's weights and bias, of length 1."""
     rows = np.concatenate([p.W1[0], p.b1[0][:, None]], axis=1).astype(np.float64)
     unit: NDArray[np.float64] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)

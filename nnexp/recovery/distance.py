@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from nnexp.network.model import Array, Parameters
+from nnexp.network.model import Array, Network
 
 #: Up to this many injections of reference units into hidden units are all tried; beyond, a linear assignment is solved.
 MAX_ASSIGNMENTS = 2000
@@ -26,27 +26,27 @@ _CHUNK = 1 << 19
 _HUGE = 1e100
 
 
-def reference_distance(parameters: Parameters, mean: Array, reference: Parameters) -> tuple[Array, Array]:
+def reference_distance(network: Network, mean: Array, reference: Network) -> tuple[Array, Array]:
     """Relative L2 distance and cosine to the reference, (R,) each; nan where H < K or a weight is not finite.
 
     Args:
-        parameters: R networks in tanh form, float64.
+        network: R networks in tanh form, float64.
         mean: (R, H) each hidden unit's mean over the samples, on tanh's scale.
         reference: the reference in tanh form, R = 1.
     """
-    R, H, K = len(parameters), parameters.hidden_size, reference.hidden_size
+    R, H, K = len(network), network.hidden_size, reference.hidden_size
     distance, cosine = np.full(R, np.nan), np.full(R, np.nan)
     if K > H:
         return distance, cosine
-    fits = np.flatnonzero(parameters.finite())
+    fits = np.flatnonzero(network.finite())
     step = max(1, _CHUNK // min(math.perm(H, K), MAX_ASSIGNMENTS))
     for start in range(0, len(fits), step):
         part = fits[start : start + step]
-        distance[part], cosine[part] = _distance(parameters.select(part), mean[part], reference)
+        distance[part], cosine[part] = _distance(network.select(part), mean[part], reference)
     return distance, cosine
 
 
-def _distance(p: Parameters, mean: Array, reference: Parameters) -> tuple[Array, Array]:
+def _distance(p: Network, mean: Array, reference: Network) -> tuple[Array, Array]:
     exponent = _scale(p)
     units = np.ldexp(_units(p), -exponent)
     bias = np.ldexp(p.b2, -exponent)
@@ -77,7 +77,7 @@ def _distance(p: Parameters, mean: Array, reference: Parameters) -> tuple[Array,
     return distance, cosine
 
 
-def _scale(p: Parameters) -> NDArray[np.int64]:
+def _scale(p: Network) -> NDArray[np.int64]:
     """(R,) the power of two that brings a network's weights to 1 where they are huge, else 0."""
     largest = np.abs(p.b2)
     for array in (p.W1.reshape(len(p), -1), p.b1, p.W2):
@@ -86,7 +86,7 @@ def _scale(p: Parameters) -> NDArray[np.int64]:
     return exponent
 
 
-def _units(p: Parameters) -> Array:
+def _units(p: Network) -> Array:
     """(N + 2, H, R): each hidden unit's input weights, bias and output weight."""
     units = np.empty((p.n_inputs + 2, p.hidden_size, len(p)))
     units[:-2], units[-2], units[-1] = p.W1.T, p.b1.T, p.W2.T

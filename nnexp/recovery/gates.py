@@ -7,9 +7,8 @@ at a sample where its value on tanh's scale is positive (a sigmoid unit: above Â
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,9 @@ from numpy.typing import NDArray
 
 from nnexp.errors import UsageError
 from nnexp.network import reference, tasks
-from nnexp.network.model import Array, Parameters, checked, encode, hidden, logits, losses, sigmoid
+from nnexp.network.model import WEIGHTS, Array, Network, encode, hidden, logits, losses, sigmoid
+from nnexp.network.network_file import plain
+from nnexp.network.settings import ACTIVATIONS
 from nnexp.network.tasks import Task
 from nnexp.recovery.grades import SATURATED, assess, columns
 
@@ -105,16 +106,12 @@ def _counting(f: Bits, x: Bits, names: Sequence[str]) -> Gate | None:
     return None
 
 
-def explain_network(
-    parameters: Parameters, task: Task | str, *, activation: str, encoding: str = "binary"
-) -> dict[str, Any]:
+def explain_network(network: Network, task: Task | str) -> dict[str, Any]:
     """How one network solves, or does not solve, its task.
 
     Args:
-        parameters: R = 1.
+        network: R = 1.
         task: what it was to learn.
-        activation: its hidden units'.
-        encoding: of its inputs.
 
     Returns:
         ``hidden``: a list with each unit's ``gate`` and ``formula`` (of x1, x2, ...), its ``bits`` over the rows,
@@ -127,29 +124,29 @@ def explain_network(
         UsageError: not one network, or one of another shape than the task needs.
     """
     table = tasks.get(task) if isinstance(task, str) else task
-    p = checked(parameters, table.n_inputs).astype(np.float64)
-    if len(p) != 1:
+    if len(network) != 1:
         raise UsageError(
-            f"parameters: {len(p)} networks, expected 1 to explain; choose one with parameters.select([i])"
+            f"network: {len(network)} networks, expected 1 to explain; choose one with network.select([i])"
         )
-    grades = assess(p, table, activation, encoding)
-    X, Y = encode(table, encoding)
-    A = hidden(p, X, activation)
-    h = (A if activation == "tanh" else 2 * A - 1)[0]
+    p = network.astype(np.float64)
+    grades = assess(p, table)
+    X, Y = encode(table, p.encoding)
+    A = hidden(p, X)
+    h = (A if p.activation == "tanh" else 2 * A - 1)[0]
     Z2 = logits(p, A)
     answers = Z2[0] > 0
-    output = _output_gate(p, activation, h > 0)
+    output = _output_gate(p, h > 0)
     output["explains"] = bool((output.pop("answers") == answers).all())
     return {
         "task": table.spec,
-        "activation": activation,
-        "encoding": encoding,
+        "activation": p.activation,
+        "encoding": p.encoding,
         "hidden": _hidden_units(p, table, h, _designs(table)),
         "output": output,
         "rows": _rows(table, h > 0, A[0], Z2[0]),
         "rows_right": int(((2 * Y - 1) * Z2[0] > 0).sum()),
-        "loss": _plain(losses(Z2, Y, "cross_entropy")[0]),
-        "grades": {key: _plain(values[0]) for key, values in columns(grades).items()},
+        "loss": plain(losses(Z2, Y, "cross_entropy")[0]),
+        "grades": {key: plain(values[0]) for key, values in columns(grades).items()},
     }
 
 
@@ -166,8 +163,8 @@ def explain_reference(task: Task | str = "xnor") -> dict[str, Any]:
     """
     table = tasks.get(task) if isinstance(task, str) else task
     designed = reference.reference(table, "sigmoid")
-    explained = explain_network(designed, table, activation="sigmoid")
-    forms = {form: _form(reference.reference(table, form), table, form) for form in ("sigmoid", "tanh")}
+    explained = explain_network(designed, table)
+    forms: dict[str, Any] = {form: _form(reference.reference(table, form), table) for form in ACTIVATIONS}
     return {
         "task": table.spec,
         "inputs": [f"x{j + 1}" for j in range(table.n_inputs)],
@@ -180,23 +177,23 @@ def explain_reference(task: Task | str = "xnor") -> dict[str, Any]:
     }
 
 
-def _form(p: Parameters, task: Task, activation: str) -> dict[str, Any]:
-    X, Y = encode(task, "binary")
-    A = hidden(p, X, activation)
+def _form(p: Network, task: Task) -> dict[str, Any]:
+    X, Y = encode(task, p.encoding)
+    A = hidden(p, X)
     Z2 = logits(p, A)
     return {
         **_weights(p),
-        "hidden": _plain(A[0]),
-        "logits": _plain(Z2[0]),
-        "outputs": _plain(sigmoid(Z2)[0]),
-        "loss": _plain(losses(Z2, Y, "cross_entropy")[0]),
+        "hidden": plain(A[0]),
+        "logits": plain(Z2[0]),
+        "outputs": plain(sigmoid(Z2)[0]),
+        "loss": plain(losses(Z2, Y, "cross_entropy")[0]),
         "rows_right": int(((2 * Y - 1) * Z2[0] > 0).sum()),
     }
 
 
-def _literal_tanh(designed: Parameters, task: Task) -> dict[str, Any]:
+def _literal_tanh(designed: Network, task: Task) -> dict[str, Any]:
     """The designed weights read as the text prints them, with tanh hidden units and y = tanh(z2)."""
-    form = _form(designed, task, "tanh")
+    form = _form(replace(designed, activation="tanh"), task)
     z2, right, m = form["logits"], form["rows_right"], task.n_samples
     shown = ", ".join(f"{z:.4g}" for z in z2)
     if right == m:
@@ -207,7 +204,7 @@ def _literal_tanh(designed: Parameters, task: Task) -> dict[str, Any]:
             f"off is -1 with tanh where it is 0 with sigmoid, so a unit that is off subtracts its weight instead"
             f" of adding nothing, and the output's bias no longer fits: the logits are {shown}{constant}."
         )
-    return {**form, "outputs": _plain(np.tanh(np.array(z2))), "why": why}
+    return {**form, "outputs": plain(np.tanh(np.array(z2))), "why": why}
 
 
 def _designs(task: Task) -> dict[str, tuple[Bits, list[str]]]:
@@ -220,14 +217,12 @@ def _designs(task: Task) -> dict[str, tuple[Bits, list[str]]]:
     designs = {}
     for key, design in found.items():
         if design is not None:
-            bits = hidden(design, X, "tanh")[0] > 0
+            bits = hidden(design, X)[0] > 0
             designs[key] = bits, [name_gate(unit, task.inputs, names).name for unit in bits]
     return designs
 
 
-def _hidden_units(
-    p: Parameters, task: Task, h: Array, designs: dict[str, tuple[Bits, list[str]]]
-) -> list[dict[str, Any]]:
+def _hidden_units(p: Network, task: Task, h: Array, designs: dict[str, tuple[Bits, list[str]]]) -> list[dict[str, Any]]:
     names = [f"x{j + 1}" for j in range(task.n_inputs)]
     units = []
     for k, values in enumerate(h):
@@ -240,10 +235,10 @@ def _hidden_units(
                 "formula": gate.formula,
                 "bits": bits.astype(int).tolist(),
                 "saturated": saturated,
-                "values": _plain(values),
-                "weights": _plain(p.W1[0, k]),
-                "bias": _plain(p.b1[0, k]),
-                "output_weight": _plain(p.W2[0, k]),
+                "values": plain(values),
+                "weights": plain(p.W1[0, k]),
+                "bias": plain(p.b1[0, k]),
+                "output_weight": plain(p.W2[0, k]),
                 "matches": _match(bits, designs) if saturated else None,
             }
         )
@@ -260,12 +255,12 @@ def _match(bits: Bits, designs: dict[str, tuple[Bits, list[str]]]) -> dict[str, 
     return None
 
 
-def _output_gate(p: Parameters, activation: str, on: Bits) -> dict[str, Any]:
+def _output_gate(p: Network, on: Bits) -> dict[str, Any]:
     """The output as a function of which hidden units are on (H, M), for units that are fully on or off.
 
     Units that are the same at every sample are held there: the gate is one of the others.
     """
-    low = -1.0 if activation == "tanh" else 0.0
+    low = -1.0 if p.activation == "tanh" else 0.0
 
     def answers(patterns: Bits) -> Bits:
         """For P patterns of the H units, (P, H): whether the logit is positive."""
@@ -282,7 +277,7 @@ def _output_gate(p: Parameters, activation: str, on: Bits) -> dict[str, Any]:
     patterns = np.repeat(on[:, :1].T, len(points), axis=0)
     patterns[:, varying] = points
     gate = name_gate(answers(patterns), points, names)
-    return {"gate": gate.name, "formula": gate.formula, "of": names, "bias": _plain(p.b2[0]), "answers": answers(on.T)}
+    return {"gate": gate.name, "formula": gate.formula, "of": names, "bias": plain(p.b2[0]), "answers": answers(on.T)}
 
 
 def _rows(task: Task, on: Bits, A: Array, z2: Array) -> list[dict[str, Any]]:
@@ -295,22 +290,13 @@ def _rows(task: Task, on: Bits, A: Array, z2: Array) -> list[dict[str, Any]]:
         row |= {
             "output": int(z2[i] > 0),
             "target": target,
-            "hidden": _plain(A[:, i]),
-            "logit": _plain(z2[i]),
-            "probability": _plain(probabilities[i]),
+            "hidden": plain(A[:, i]),
+            "logit": plain(z2[i]),
+            "probability": plain(probabilities[i]),
         }
         rows.append(row)
     return rows
 
 
-def _weights(p: Parameters) -> dict[str, Any]:
-    return {"W1": _plain(p.W1[0]), "b1": _plain(p.b1[0]), "W2": _plain(p.W2[0]), "b2": _plain(p.b2[0])}
-
-
-def _plain(value: Any) -> Any:
-    """Arrays and NumPy's scalars as lists and numbers; what is not finite as None."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _weights(p: Network) -> dict[str, Any]:
+    return {name: plain(array[0]) for name, array in zip(WEIGHTS, p.weights, strict=True)}

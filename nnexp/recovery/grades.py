@@ -21,13 +21,11 @@ from numpy.typing import NDArray
 
 from nnexp.network import reference as references
 from nnexp.network.model import (
-    ACTIVATIONS,
-    ENCODINGS,
     LOSSES,
     Array,
-    Parameters,
+    Network,
+    check_inputs,
     check_name,
-    checked,
     encode,
     forward,
     hidden,
@@ -36,6 +34,7 @@ from nnexp.network.model import (
     sigmoid,
 )
 from nnexp.network.reference import solving_loss
+from nnexp.network.settings import Encoding, Loss
 from nnexp.network.tasks import Task
 from nnexp.recovery.distance import reference_distance
 
@@ -99,35 +98,31 @@ class GradedNetworks(NamedTuple):
     seconds: float
 
 
-def assess(
-    parameters: Parameters, task: Task, activation: str, encoding: str = "binary", loss: str = "cross_entropy"
-) -> Grades:
+def assess(network: Network, task: Task, loss: Loss = "cross_entropy") -> Grades:
     """Grades R networks; float32 weights are graded in float64, networks with weights that are not finite as failures.
 
     Args:
-        parameters: the networks.
+        network: the R networks.
         task: what they were to learn.
-        activation: their hidden units', "tanh" or "sigmoid".
-        encoding: of their inputs, "binary" or "bipolar".
         loss: what they were trained with; plateaus are named under cross-entropy alone.
 
     Raises:
-        UsageError: a wrong name, parameters of a wrong shape or for another number of inputs.
+        UsageError: an unknown loss, or networks for another number of inputs.
     """
-    check_name("activation", activation, ACTIVATIONS)
-    check_name("encoding", encoding, ENCODINGS)
     check_name("loss", loss, LOSSES)
-    p = checked(parameters, task.n_inputs).astype(np.float64)
+    check_inputs(network, task)
+    p = network.astype(np.float64)
     step = max(1, _CHUNK // (p.hidden_size * task.n_samples))
     starts = range(0, max(len(p), 1), step)
-    return concatenate([_assess(p.select(slice(i, i + step)), task, activation, encoding, loss) for i in starts])
+    return concatenate([_assess(p.select(slice(i, i + step)), task, loss) for i in starts])
 
 
-def solved(parameters: Parameters, task: Task, activation: str, encoding: str = "binary") -> Bools:
+def solved(network: Network, task: Task) -> Bools:
     """(R,) the grade `solved` alone, several times faster than all of them."""
-    X, Y = encode(task, encoding)
-    p = checked(parameters, task.n_inputs).astype(np.float64)
-    Z2 = forward(_calm(p, p.finite()), X, activation)[1]
+    check_inputs(network, task)
+    X, Y = encode(task, network.encoding)
+    p = network.astype(np.float64)
+    Z2 = forward(_calm(p, p.finite()), X)[1]
     return _solves(Z2, Y)[1]
 
 
@@ -163,19 +158,19 @@ def concatenate(parts: Sequence[Grades]) -> Grades:
     return Grades(**joined)
 
 
-def _assess(p: Parameters, task: Task, activation: str, encoding: str, loss: str) -> Grades:
-    X, Y = encode(task, encoding)
+def _assess(p: Network, task: Task, loss: Loss) -> Grades:
+    X, Y = encode(task, p.encoding)
     finite = p.finite()
     q = _calm(p, finite)
-    A = hidden(q, X, activation)
+    A = hidden(q, X)
     Z2 = logits(q, A)
     correct, solved, cross_entropy = _solves(Z2, Y)
     confident = sigmoid(-((2 * Y - 1) * Z2).min(axis=1)) < CONFIDENT  # |a2 - y| = sigmoid(-s z2), with s = 2y - 1
-    design = _design(task, encoding)
+    design = _design(task, p.encoding)
     if design is None:
         return Grades(correct, solved, confident)
 
-    units = _Units.read(q, A, A if activation == "tanh" else 2 * A - 1)
+    units = _Units.read(q, A, A if p.activation == "tanh" else 2 * A - 1)
     matched = _matches(units, design.reference)
     contains, recovered = _contains(units, Y, solved, matched, design.reference, needed=True)
     cosine, offset = _geometry(q, units, matched, design, contains)
@@ -183,8 +178,7 @@ def _assess(p: Parameters, task: Task, activation: str, encoding: str, loss: str
     if design.mirror is not None:
         mirrored, _ = _contains(units, Y, solved, _matches(units, design.mirror), design.mirror, needed=False)
         family = np.array(FAMILIES)[np.where(solved, contains + 2 * mirrored, 4)]
-    form = p if activation == "tanh" else references.to_tanh(p)
-    distance, distance_cosine = reference_distance(form, units.mean_h, design.weights)
+    distance, distance_cosine = reference_distance(references.to_tanh(p), units.mean_h, design.weights)
     return Grades(
         correct=correct,
         solved=solved,
@@ -201,12 +195,12 @@ def _assess(p: Parameters, task: Task, activation: str, encoding: str, loss: str
     )
 
 
-def _calm(p: Parameters, finite: Bools) -> Parameters:
+def _calm(p: Network, finite: Bools) -> Network:
     """The same networks with all weights 0 (wrong at every sample: z2 = 0) where one is not finite."""
     if finite.all():
         return p
     q = p.copy()
-    for array in (q.W1, q.b1, q.W2, q.b2):
+    for array in q.weights:
         array[~finite] = 0
     return q
 
@@ -245,8 +239,8 @@ class _Logic:
     first_positive: Bools
 
     @classmethod
-    def of(cls, design: Parameters, X: Array) -> _Logic:
-        positive = hidden(design, X, "tanh")[0] > 0
+    def of(cls, design: Network, X: Array) -> _Logic:
+        positive = hidden(design, X)[0] > 0
         patterns, unit_class, counts = np.unique(
             positive ^ positive[:, :1], axis=0, return_inverse=True, return_counts=True
         )
@@ -257,7 +251,7 @@ class _Logic:
 class _Design:
     """What a task's reference and mirror are compared by, for one encoding."""
 
-    weights: Parameters  # tanh form, R = 1
+    weights: Network  # tanh form, R = 1
     reference: _Logic
     mirror: _Logic | None
     direction: Array  # (K, N) unit vectors
@@ -265,7 +259,7 @@ class _Design:
 
 
 @functools.lru_cache(maxsize=256)
-def _design(task: Task, encoding: str) -> _Design | None:
+def _design(task: Task, encoding: Encoding) -> _Design | None:
     if not references.has_reference(task):
         return None
     X, _ = encode(task, encoding)
@@ -280,14 +274,14 @@ class _Units:
     """The hidden units of R networks over the samples.
 
     Attributes:
-        parameters: the networks.
+        network: the networks.
         A: (R, H, M) values as the activation gives them.
         mean: (R, H) the mean of A over the samples; mean_h the same on tanh's scale.
         saturated: (R, H) whether abs(h) >= 0.5 at every sample.
         positive: (R, H, M) whether h > 0.
     """
 
-    parameters: Parameters
+    network: Network
     A: Array
     mean: Array
     mean_h: Array
@@ -295,13 +289,13 @@ class _Units:
     positive: Bools
 
     @classmethod
-    def read(cls, parameters: Parameters, A: Array, h: Array) -> _Units:
+    def read(cls, network: Network, A: Array, h: Array) -> _Units:
         def mean(values: Array) -> Array:  # in one order: see network
             average: Array = functools.reduce(np.add, np.moveaxis(values, -1, 0)) / values.shape[-1]
             return average
 
         average = mean(A)
-        return cls(parameters, A, average, average if h is A else mean(h), _everywhere(np.abs(h) >= SATURATED), h > 0)
+        return cls(network, A, average, average if h is A else mean(h), _everywhere(np.abs(h) >= SATURATED), h > 0)
 
 
 def _matches(units: _Units, logic: _Logic) -> list[Bools]:
@@ -324,7 +318,7 @@ def _contains(
     if not rows.size:
         return contains, recovered
     used = np.logical_or.reduce(matched)[rows, :, None]
-    A, mean, p = units.A[rows], units.mean[rows, :, None], units.parameters.select(rows)
+    A, mean, p = units.A[rows], units.mean[rows, :, None], units.network.select(rows)
     contains[rows] = _right(logits(p, np.where(used, A, mean)), Y)
     if needed:
         recovered[rows] = contains[rows] & ~_right(logits(p, np.where(used, mean, A)), Y)
@@ -341,9 +335,7 @@ def _line(W: Array, b: Array) -> tuple[Array, Array]:
         return scaled / norm[..., None], offset
 
 
-def _geometry(
-    p: Parameters, units: _Units, matched: list[Bools], design: _Design, contains: Bools
-) -> tuple[Array, Array]:
+def _geometry(p: Network, units: _Units, matched: list[Bools], design: _Design, contains: Bools) -> tuple[Array, Array]:
     """Cosine and offset, (R, K) each, of the unit matched to each reference unit after sign alignment.
 
     Both are nan where not contained. Of several hidden units with the same logic, the one with the largest output

@@ -5,8 +5,6 @@ Axes: R networks, H hidden units, N inputs.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,16 +15,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nnexp.errors import NnexpError
+from nnexp.network import network_file
+from nnexp.network.model import WEIGHTS, Network
 
 if TYPE_CHECKING:
-    from nnexp.network.model import Parameters
+    from nnexp.network.settings import Settings
     from nnexp.recovery.grades import Grades
     from nnexp.training.trainer import TrainingResult
 
 SCHEMA_VERSION = 1
 NETWORKS = "networks.parquet"
 BEST_NETWORK = "best_network.json"
-WEIGHTS = ("W1", "b1", "W2", "b2")
 
 _VERSION_KEY = b"nnexp.schema_version"
 # Nearly all the time is pyarrow's fixed cost per column. Dictionaries double it, weights not repeating; statistics are
@@ -54,7 +53,7 @@ def networks_table(result: TrainingResult, grades: Mapping[str, NDArray[Any]]) -
     for name in ("loss", "accuracy", "epochs_to_correct", "epochs_to_solve", "epochs_trained", "diverged"):
         columns[name] = _flat(getattr(result, name))
     columns |= {name: _flat(values) for name, values in grades.items()}
-    columns |= {name: _nested(getattr(result.parameters, name)) for name in WEIGHTS}
+    columns |= {name: _nested(getattr(result.network, name)) for name in WEIGHTS}
     return pa.table(columns).replace_schema_metadata({_VERSION_KEY: str(SCHEMA_VERSION).encode()})
 
 
@@ -90,11 +89,15 @@ def read_networks(path: Path, columns: Iterable[str] | None = None) -> pa.Table:
     return table
 
 
-def read_parameters(table: pa.Table) -> Parameters:
-    """The weights of a networks table as arrays again, to the bit."""
-    from nnexp.network.model import Parameters
+def read_network(table: pa.Table, settings: Settings) -> Network:
+    """The networks of a table as they were trained, to the bit.
 
-    return Parameters(**{name: _unnested(table.column(name)) for name in WEIGHTS})
+    Args:
+        table: the run's networks.parquet, or some of its rows.
+        settings: the run's settings, which say activation and encoding.
+    """
+    arrays = {name: _unnested(table.column(name)) for name in WEIGHTS}
+    return Network(**arrays, activation=settings.activation, encoding=settings.encoding)
 
 
 def _unnested(column: pa.ChunkedArray) -> NDArray[Any]:
@@ -120,36 +123,18 @@ def write_best_network(path: Path, result: TrainingResult, grades: Grades) -> No
     """Write the best network (`best_index`) as JSON that a person can read: settings, grades and weights."""
     from nnexp.recovery.grades import columns
 
-    text = json.dumps(best_network(result, columns(grades)), indent=2, allow_nan=False) + "\n"
-    path.write_text(text, encoding="utf-8", newline="\n")
+    network_file.write(path, best_network(result, columns(grades)))
 
 
 def best_network(result: TrainingResult, grades: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     """The content of best_network.json."""
     position, among = best_index(result, grades)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "chosen": f"lowest loss among {among} networks",
-        "index": int(result.index[position]),
-        "loss": plain(result.loss[position]),
-        "accuracy": plain(result.accuracy[position]),
-        "grades": {name: plain(values[position]) for name, values in grades.items()},
-        "weights": {name: plain(getattr(result.parameters, name)[position]) for name in WEIGHTS},
-        "settings": result.settings.model_dump(),
-    }
-
-
-def parameters_of(network: Mapping[str, Any]) -> Parameters:
-    """The weights in the content of a best_network.json, as one network (R = 1); what is null becomes nan."""
-    from nnexp.network.model import Parameters
-
-    return Parameters(**{name: np.asarray(network["weights"][name], dtype=np.float64)[None] for name in WEIGHTS})
-
-
-def plain(value: Any) -> Any:
-    """A NumPy value as what JSON knows: lists, numbers, Booleans, strings; what is not finite as null."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return network_file.content_of(
+        result.network.select([position]),
+        result.settings.model_dump(),
+        chosen=f"lowest loss among {among} networks",
+        index=result.index[position],
+        loss=result.loss[position],
+        accuracy=result.accuracy[position],
+        grades={name: values[position] for name, values in grades.items()},
+    )

@@ -113,8 +113,7 @@ def _solved_at(result: TrainingResult, epochs: NDArray[np.int64], loss: Array, a
 
 
 def _solved_now(result: TrainingResult) -> NDArray[np.bool_]:
-    s = result.settings
-    return solved(result.parameters, s.truth_table, s.activation, s.encoding)
+    return solved(result.network, result.settings.truth_table)
 
 
 def _spread(loss: Array) -> dict[str, Array]:

@@ -30,14 +30,14 @@ class Job:
     """Some networks of one trial, to be trained to epoch ``until``.
 
     Attributes:
-        state: where an earlier job of the same networks ended; None starts them.
+        start: the result of an earlier job of the same networks, with which to continue; None starts them.
     """
 
     trial: int
     settings: Settings
     index: NDArray[np.int64]
     until: int
-    state: trainer.State | None = None
+    start: trainer.TrainingResult | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,44 +45,31 @@ class Segment:
     """What a job gave.
 
     Attributes:
-        state: what the rest of the training depends on; None when the training is over.
         seconds: this job's share of its task's time.
     """
 
     trial: int
     result: trainer.TrainingResult
     grades: recovery.Grades
-    state: trainer.State | None
     seconds: float
 
 
 def run_jobs(jobs: Sequence[Job]) -> list[Segment]:
     """Trains and grades ``jobs`` (all to one ``until``) side by side; runs in a pool's worker."""
     began = time.perf_counter()
-    pairs = [(job.settings, job.state or trainer.start(job.settings, job.index)) for job in jobs]
-    states = trainer.advance(pairs, jobs[0].until)
-    graded = []
-    for job, state in zip(jobs, states, strict=True):
-        result = trainer.result(job.settings, state)
-        graded.append((result, grade(result)))
+    results = trainer.advance([job.start or trainer.start(job.settings, job.index) for job in jobs], jobs[0].until)
+    grades = [grade(result) for result in results]
     seconds = time.perf_counter() - began
     costs = [cost(job) for job in jobs]
     return [
-        Segment(
-            job.trial,
-            result,
-            grades,
-            state if job.until < job.settings.epochs else None,
-            seconds * own / sum(costs),
-        )
-        for job, state, (result, grades), own in zip(jobs, states, graded, costs, strict=True)
+        Segment(job.trial, result, graded, seconds * own / sum(costs))
+        for job, result, graded, own in zip(jobs, results, grades, costs, strict=True)
     ]
 
 
 def grade(result: trainer.TrainingResult) -> recovery.Grades:
     """The grades of a training's final weights."""
-    s = result.settings
-    return recovery.assess(result.parameters, s.truth_table, s.activation, s.encoding, s.loss)
+    return recovery.assess(result.network, result.settings.truth_table, result.settings.loss)
 
 
 def cost(job: Job) -> float:
@@ -116,10 +103,10 @@ def _fill(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
     for job in jobs:
         rest: Job | None = job
         while rest is not None:
-            if task and (room == 0 or (rest.state is not None and len(rest.index) > room)):
+            if task and (room == 0 or (rest.start is not None and len(rest.index) > room)):
                 yield task
                 task, room = [], size
-            part, rest = (rest, None) if rest.state is not None else _cut(rest, room)
+            part, rest = (rest, None) if rest.start is not None else _cut(rest, room)
             task.append(part)
             room = max(room - len(part.index), 0)
     yield task

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnexp.analysis.report import settings_of
+from nnexp.network.model import WEIGHTS
 from nnexp.recovery import networks_table
 from nnexp.stores import Stores
 from nnexp.tracking import provenance
@@ -15,7 +16,6 @@ from nnexp.tracking.store import Tracking
 from nnexp.tracking.trial_run import EPOCHS
 from nnexp.training import trainer
 
-WEIGHTS = ("W1", "b1", "W2", "b2")
 #: Tag of a run -> what this machine says.
 SIDES = {"nnexp": "nnexp.version", "numpy": "nnexp.numpy_version", "cpu": "nnexp.cpu_features"}
 
@@ -63,10 +63,9 @@ def replay(run: str, stores: Stores) -> Replay:
     settings = settings_of(record)
     table = tracking.networks(record.run_id)
     index = np.asarray(table.column("index").to_numpy(), dtype=np.int64)
-    states = [(settings, trainer.start(settings, index))]
     until = int(record.tags.get(EPOCHS, settings.epochs))
-    again = trainer.result(settings, trainer.advance(states, until)[0]).parameters
-    kept = networks_table.read_parameters(table)
+    again = trainer.advance([trainer.start(settings, index)], until)[0].network
+    kept = networks_table.read_network(table, settings)
     difference = ""
     for name in WEIGHTS:
         old, new = getattr(kept, name), getattr(again, name)

@@ -64,7 +64,7 @@ class Attempt:
     def jobs(self, until: int) -> list[Job]:
         """What is to be trained next: the networks midway further, else those that have no result yet."""
         if self.midway:
-            return [Job(self.claim.number, self.settings, s.result.index, until, s.state) for s in self.midway]
+            return [Job(self.claim.number, self.settings, s.result.index, until, s.result) for s in self.midway]
         trained = sum(len(s.result.index) for s in self.done)
         return [Job(self.claim.number, self.settings, np.arange(trained, self.settings.seeds), until)]
 
@@ -72,8 +72,8 @@ class Attempt:
         """Takes what `jobs` gave; a segment without a state is trained to its end."""
         self.epoch = until
         own = [s for s in segments if s.trial == self.claim.number]
-        self.midway = [s for s in own if s.state is not None]
-        self.done += [s for s in own if s.state is None]
+        self.midway = [s for s in own if not s.result.is_complete]
+        self.done += [s for s in own if s.result.is_complete]
 
     @property
     def trained(self) -> GradedNetworks:

@@ -150,10 +150,10 @@ class Sweep(BaseModel):
         """
         if set(params) != set(self.searched):
             raise UsageError(f"params {sorted(params)}: expected exactly {sorted(self.searched)}")
-        fixed = {key: dim.value for key, dim in self.space.items() if isinstance(dim, Fixed)}
+        fixed: dict[str, Any] = {key: dim.value for key, dim in self.space.items() if isinstance(dim, Fixed)}
         if seeds is None:
             seeds = self.seeds if isinstance(self.seeds, int) else self.seeds.min
-        same = {key: getattr(self, key) for key in ("task", "epochs", "stop", "dtype", "seed")}
+        same: dict[str, Any] = {key: getattr(self, key) for key in ("task", "epochs", "stop", "dtype", "seed")}
         return Settings(**same, **fixed, **params, seeds=seeds)
 
     def replace(self, **changes: Any) -> Sweep:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nnexp.errors import NotFoundError
-from nnexp.network.network_file import StoredNetwork
+from nnexp.network.model import Network
+from nnexp.network.network_file import network_of
 from nnexp.recovery import networks_table
 from nnexp.stores import Stores
 from nnexp.tracking.client import translated
@@ -20,7 +21,7 @@ from mlflow.artifacts import download_artifacts
 NETWORK_FILE = "network.json"
 
 
-def load_network(source: str, stores: Stores) -> StoredNetwork:
+def load_network(source: str, stores: Stores) -> Network:
     """The network that ``source`` names.
 
     Args:
@@ -34,10 +35,9 @@ def load_network(source: str, stores: Stores) -> StoredNetwork:
     """
     tracking = Tracking(stores.tracking_uri)
     if source.startswith("models:/"):
-        return _network(_of_model(tracking, source))
+        return network_of(_of_model(tracking, source))
     run_id = tracking.run(source.removeprefix("runs:/").split("/")[0]).run_id
-    content = json.loads(tracking.text(run_id, networks_table.BEST_NETWORK))
-    return _network({**content, **{key: content["settings"][key] for key in ("activation", "encoding")}})
+    return network_of(json.loads(tracking.text(run_id, networks_table.BEST_NETWORK)))
 
 
 def _of_model(tracking: Tracking, uri: str) -> dict[str, Any]:
@@ -66,7 +66,3 @@ def _location(tracking: Tracking, model: str) -> str:
         if not mark:
             return str(tracking.client.get_logged_model(name).artifact_location)
     return str(tracking.client.get_model_version_download_uri(name, version))
-
-
-def _network(content: dict[str, Any]) -> StoredNetwork:
-    return StoredNetwork(networks_table.parameters_of(content), content["activation"], content["encoding"])

@@ -36,7 +36,7 @@ ALIAS = "champion"
 INDEX = "nnexp.network"
 RATE, LOW, HIGH, NETWORKS = "nnexp.retest_rate", "nnexp.retest_low", "nnexp.retest_high", "nnexp.retest_networks"
 
-_CODE = Path(__file__).with_name("champion_model.py")
+_CODE = Path(__file__).with_name("pyfunc_model.py")
 
 
 @dataclass(frozen=True)

@@ -1,41 +1,53 @@
-"""Training: settings and seeds in, networks out; batched full-batch gradient descent (floor 2).
+"""Training: settings in, trained networks out, by batched full-batch gradient descent.
 
 Axes: R networks, H hidden, N inputs, M samples, T recorded epochs.
 
-`start`, `advance` and `result` are pure: a state goes in, another comes out; a training cut at any epoch and gone on
-with gives the same bits. A network's result depends on its settings and its own number alone, whatever its company.
+`start` and `advance` are pure: a result goes in, another comes out. A training that is interrupted at any epoch and
+continued ends with the same bits. A network's result depends on its settings and its index alone, regardless of the
+networks beside which it is trained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnexp.errors import UsageError
 from nnexp.network import initializers
-from nnexp.network.model import Parameters, encode
+from nnexp.network.model import WEIGHTS, Network, encode
 from nnexp.network.settings import Settings
 from nnexp.training import lanes
 from nnexp.training.lanes import Networks
-from nnexp.training.tile import Array, Problem
+from nnexp.training.tile import Array, Problem, Weights
 
 HISTORY_POINTS = 24
 """Recorded epochs of a training, log-spaced; each is a row of metrics in the tracking store, which takes at most 64."""
 
-
-_EACH_NETWORK = ("index", "loss", "accuracy", "epochs_to_correct", "epochs_to_solve", "epochs_trained", "diverged")
+#: The fields of a `TrainingResult` with one value per network.
+_PER_NETWORK = (
+    "index",
+    "stopped",
+    "diverged",
+    "epochs_to_correct",
+    "epochs_to_solve",
+    "epochs_trained",
+    "loss",
+    "accuracy",
+)
 
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """What was recorded on the way.
+    """Each network's loss and accuracy at the recorded epochs.
 
     Attributes:
         epochs: (T,) updates taken, from 0 to the last epoch.
-        loss, accuracy: (T, R). A network that stopped keeps its last value; nan after divergence, and not yet reached.
+        loss, accuracy: (T, R). A network that stopped keeps its last value; nan after divergence, and where training
+            has not arrived yet.
     """
 
     epochs: NDArray[np.int64]
@@ -44,21 +56,26 @@ class History:
 
 
 @dataclass(frozen=True, eq=False)
-class State:
-    """R networks of one setting in the middle of their training; plain arrays, so that it travels between processes.
+class TrainingResult:
+    """R networks of one setting, trained to an epoch; plain arrays, so that it can be sent between processes.
 
     Attributes:
-        index: (R,) the networks' numbers. epoch: up to which the living are trained.
-        parameters: the weights. velocity: the same shapes, None without momentum.
+        settings: what they are trained with. index: (R,) the networks' numbers.
+        epoch: to which all networks are trained that neither stopped nor diverged.
+        network: the weights at that epoch, or where a network stopped.
+        velocities: momentum's, in the shapes of the weights; None without momentum, and after the last epoch.
         stopped: (R,) met the setting's ``stop``. diverged: (R,) had a weight or logit that is not finite.
-        epochs_to_correct, epochs_to_solve: (R,) updates, nan while it never was. epochs_trained: (R,) updates taken.
-        loss, accuracy: (R,) at the last epoch trained. history: recorded so far, nan where not reached.
+        epochs_to_correct, epochs_to_solve: (R,) updates after which it first held, nan while it never did.
+        epochs_trained: (R,) updates taken.
+        loss, accuracy: (R,) at these weights, nan for the diverged, and before the first epoch.
+        history: what was recorded on the way.
     """
 
+    settings: Settings
     index: NDArray[np.int64]
     epoch: int
-    parameters: Parameters
-    velocity: Parameters | None
+    network: Network
+    velocities: Weights | None
     stopped: NDArray[np.bool_]
     diverged: NDArray[np.bool_]
     epochs_to_correct: Array
@@ -71,31 +88,10 @@ class State:
     def __len__(self) -> int:
         return len(self.index)
 
-
-@dataclass(frozen=True, eq=False)
-class TrainingResult:
-    """R trained networks; every array has a value a network.
-
-    Attributes:
-        settings: what they were trained with. index: (R,) the networks' numbers. parameters: the last weights.
-        loss, accuracy: (R,) at the last weights, nan for the diverged.
-        epochs_to_correct, epochs_to_solve: (R,) updates after which it first held, nan when it never did.
-        epochs_trained: (R,) updates taken. diverged: (R,) bool. history: what was recorded on the way.
-    """
-
-    settings: Settings
-    index: NDArray[np.int64]
-    parameters: Parameters
-    loss: Array
-    accuracy: Array
-    epochs_to_correct: Array
-    epochs_to_solve: Array
-    epochs_trained: NDArray[np.int64]
-    diverged: NDArray[np.bool_]
-    history: History
-
-    def __len__(self) -> int:
-        return len(self.index)
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last epoch is reached."""
+        return self.epoch >= self.settings.epochs
 
 
 def recorded_epochs(epochs: int) -> NDArray[np.int64]:
@@ -104,43 +100,45 @@ def recorded_epochs(epochs: int) -> NDArray[np.int64]:
 
 
 def train(
-    settings: Settings, initial: Parameters | None = None, *, index: Sequence[int] | NDArray[np.integer] | None = None
+    settings: Settings, initial: Network | None = None, *, index: Sequence[int] | NDArray[np.integer] | None = None
 ) -> TrainingResult:
     """Train a setting's networks to the end.
 
     Args:
         settings: what to train.
-        initial: start from these R networks instead of drawing.
-        index: the networks' numbers; by default 0 to ``seeds`` - 1, or to R - 1 with ``initial``.
+        initial: start from these R networks instead of drawing; the result's settings have ``seeds`` = R.
+        index: the networks' numbers; by default 0 to ``seeds`` - 1.
 
     Raises:
-        UsageError: ``initial`` has other shapes than the settings, or than ``index``.
+        UsageError: ``initial`` does not have the settings' shape, activation or encoding, or as many networks as
+            ``index``.
     """
-    state = start(settings, index, initial)
-    return result(settings, advance([(settings, state)], settings.epochs)[0])
+    return advance([start(settings, index, initial)], settings.epochs)[0]
 
 
 def start(
-    settings: Settings, index: Sequence[int] | NDArray[np.integer] | None = None, initial: Parameters | None = None
-) -> State:
-    """The state at epoch 0; see `train` for the arguments."""
-    if index is None:
-        index = range(settings.seeds if initial is None else len(initial))
-    numbers = np.array(index, np.int64)
-    parameters = initializers.draw(settings, numbers) if initial is None else _given(settings, initial)
+    settings: Settings, index: Sequence[int] | NDArray[np.integer] | None = None, initial: Network | None = None
+) -> TrainingResult:
+    """The untrained networks, at epoch 0; see `train` for the arguments."""
+    if initial is not None:
+        settings = settings.replace(seeds=len(initial))
+    numbers = np.array(range(settings.seeds) if index is None else index, np.int64)
+    network = initializers.draw(settings, numbers) if initial is None else _given(settings, initial)
     R = len(numbers)
-    if len(parameters) != R:
-        raise UsageError(f"initial: {len(parameters)} networks, expected {R}, one for each number in index")
+    if len(network) != R:
+        raise UsageError(f"initial: {len(network)} networks, expected {R}, one for each number in index")
     epochs = recorded_epochs(settings.epochs)
 
     def unknown(*shape: int) -> Array:
         return np.full(shape, np.nan)
 
-    return State(
+    W1, b1, W2, b2 = map(np.zeros_like, network.weights)
+    return TrainingResult(
+        settings=settings,
         index=numbers,
         epoch=0,
-        parameters=parameters,
-        velocity=_zeros_like(parameters) if settings.momentum else None,
+        network=network,
+        velocities=(W1, b1, W2, b2) if settings.momentum else None,
         stopped=np.zeros(R, bool),
         diverged=np.zeros(R, bool),
         epochs_to_correct=unknown(R),
@@ -152,79 +150,56 @@ def start(
     )
 
 
-def advance(jobs: Sequence[tuple[Settings, State]], until: int) -> list[State]:
-    """Train several settings to epoch ``until``, or to their last epoch, each network to its stop at most.
+def advance(trainings: Sequence[TrainingResult], until: int) -> list[TrainingResult]:
+    """Train networks of several settings to epoch ``until``, or to their last epoch, each network to its stop at most.
 
     Settings of one shape (task, encoding, hidden size, activation, loss, dtype, stop, epochs, with or without momentum)
     at one epoch are trained side by side; learning rates, momenta and initial weights are each network's own.
 
     Args:
-        jobs: settings with their states, which stay as they are.
+        trainings: where each begins; they are not changed.
         until: updates after which to end.
 
     Returns:
-        The new states, in the order of ``jobs``.
+        The new results, in the order of ``trainings``.
     """
-    states = [state for _, state in jobs]
+    results = list(trainings)
     groups: dict[tuple[object, ...], list[int]] = {}
-    for i, (settings, state) in enumerate(jobs):
-        end = min(until, settings.epochs)
-        if end > state.epoch or np.isnan(state.loss[~state.diverged]).any():
-            groups.setdefault(_shape(settings, state), []).append(i)
+    for i, training in enumerate(trainings):
+        end = min(until, training.settings.epochs)
+        if end > training.epoch or np.isnan(training.loss[~training.diverged]).any():
+            groups.setdefault(_shape(training), []).append(i)
     for members in groups.values():
-        settings, first = jobs[members[0]]
-        end = max(min(until, settings.epochs), first.epoch)
-        networks = _join([jobs[i] for i in members])
-        lanes.advance(_problem(settings), networks, first.epoch, end, settings.epochs)
-        for i, state in zip(members, _split([states[i] for i in members], networks, end), strict=True):
-            states[i] = state
-    return states
-
-
-def result(settings: Settings, state: State) -> TrainingResult:
-    """What a training has come to, at its end or at the epoch that it was advanced to."""
-    history, trained, ended = state.history, state.epochs_trained, state.stopped
-    after = (history.epochs[:, None] > trained) & ended
-    return TrainingResult(
-        settings=settings,
-        index=state.index,
-        parameters=state.parameters,
-        loss=state.loss,
-        accuracy=state.accuracy,
-        epochs_to_correct=state.epochs_to_correct,
-        epochs_to_solve=state.epochs_to_solve,
-        epochs_trained=trained,
-        diverged=state.diverged,
-        history=History(
-            history.epochs,
-            np.where(after, state.loss, history.loss),
-            np.where(after, state.accuracy, history.accuracy),
-        ),
-    )
+        parts = [results[i] for i in members]
+        settings, epoch = parts[0].settings, parts[0].epoch
+        end = max(min(until, settings.epochs), epoch)
+        networks = _join(parts)
+        lanes.advance(_problem(settings), networks, epoch, end, settings.epochs)
+        for i, part in zip(members, _split(parts, networks, end), strict=True):
+            results[i] = part
+    return results
 
 
 def concatenate(results: Sequence[TrainingResult]) -> TrainingResult:
-    """Results of one setting's networks that were trained in parts, put together in the order given."""
+    """Results of one setting's networks that were trained in parts to one epoch, joined in the order given."""
     first = results[0]
-    joined = {name: np.concatenate([getattr(part, name) for part in results]) for name in _EACH_NETWORK}
-    return TrainingResult(
-        settings=first.settings,
-        parameters=_concatenate([part.parameters for part in results]),
-        history=History(
-            first.history.epochs,
-            np.concatenate([part.history.loss for part in results], axis=1),
-            np.concatenate([part.history.accuracy for part in results], axis=1),
-        ),
+    velocities = [part.velocities for part in results if part.velocities is not None]
+    joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in results]) for name in _PER_NETWORK}
+    return replace(
+        first,
+        network=first.network.with_weights(*_concatenate([part.network.weights for part in results])),
+        velocities=_concatenate(velocities) if velocities else None,
+        history=_join_histories(results),
         **joined,
     )
 
 
-def _shape(settings: Settings, state: State) -> tuple[object, ...]:
+def _shape(training: TrainingResult) -> tuple[object, ...]:
     """What networks that are trained side by side have in common."""
-    s = settings
+    s = training.settings
     return (
         *(s.task, s.encoding, s.hidden_size, s.activation, s.loss, s.dtype, s.stop, s.epochs, s.momentum > 0),
-        state.epoch,
+        training.epoch,
     )
 
 
@@ -234,48 +209,49 @@ def _problem(settings: Settings) -> Problem:
     return Problem(X, Y, s.hidden_size, s.activation, s.loss, s.dtype, s.stop, s.momentum > 0)
 
 
-def _given(settings: Settings, initial: Parameters) -> Parameters:
-    """``initial`` in the settings' dtype, if its shapes are theirs."""
+def _given(settings: Settings, initial: Network) -> Network:
+    """``initial`` in the settings' dtype, after a check that it has their shapes, activation and encoding."""
+    for name in ("activation", "encoding"):
+        found, expected = getattr(initial, name), getattr(settings, name)
+        if found != expected:
+            raise UsageError(f"initial.{name} = {found!r}: expected {expected!r}, as the settings have it")
     R, H, N = len(initial), settings.hidden_size, settings.truth_table.n_inputs
-    wanted = {"W1": (R, H, N), "b1": (R, H), "W2": (R, H), "b2": (R,)}
-    for name, shape in wanted.items():
-        found = getattr(initial, name).shape
-        if found != shape:
+    for name, array, shape in zip(WEIGHTS, initial.weights, ((R, H, N), (R, H), (R, H), (R,)), strict=True):
+        if array.shape != shape:
             raise UsageError(
-                f"initial.{name}: shape {found}, expected {shape} for task {settings.task} with {H} hidden"
+                f"initial.{name}: shape {array.shape}, expected {shape} for task {settings.task} with {H} hidden"
             )
     with np.errstate(over="ignore", under="ignore"):
-        return Parameters(**{name: getattr(initial, name).astype(settings.dtype) for name in wanted})
+        return initial.astype(settings.dtype)
 
 
-def _concatenate(parameters: Sequence[Parameters]) -> Parameters:
-    """All networks of some parameters, one after the other."""
-    return Parameters(*(np.concatenate(parts) for parts in zip(*map(_parts, parameters), strict=True)))
+def _concatenate(parts: Sequence[Weights]) -> Weights:
+    W1, b1, W2, b2 = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return W1, b1, W2, b2
 
 
-def _zeros_like(parameters: Parameters) -> Parameters:
-    return Parameters(*map(np.zeros_like, _parts(parameters)))
+def _join_histories(parts: Sequence[TrainingResult]) -> History:
+    loss, accuracy = (
+        np.concatenate([getattr(part.history, name) for part in parts], axis=1) for name in ("loss", "accuracy")
+    )
+    return History(parts[0].history.epochs, loss, accuracy)
 
 
-def _parts(parameters: Parameters) -> tuple[Array, Array, Array, Array]:
-    return parameters.W1, parameters.b1, parameters.W2, parameters.b2
-
-
-def _join(jobs: Sequence[tuple[Settings, State]]) -> Networks:
-    """All networks of some jobs of one shape, copied, one after the other."""
-    states = [state for _, state in jobs]
-    sizes = [len(state) for state in states]
+def _join(parts: Sequence[TrainingResult]) -> Networks:
+    """All networks of some trainings of one shape, copied, one after the other."""
+    sizes = [len(part) for part in parts]
 
     def joined(name: str) -> Array:
-        return np.concatenate([getattr(state, name) for state in states])
+        return np.concatenate([getattr(part, name) for part in parts])
 
     def each(name: str) -> Array:
-        return np.repeat([getattr(settings, name) for settings, _ in jobs], sizes).astype(np.float64)
+        return np.repeat([getattr(part.settings, name) for part in parts], sizes).astype(np.float64)
 
-    velocities = [state.velocity for state in states if state.velocity is not None]
+    velocities = [part.velocities for part in parts if part.velocities is not None]
+    history = _join_histories(parts)
     return Networks(
-        weights=_parts(_concatenate([state.parameters for state in states])),
-        velocities=_parts(_concatenate(velocities)) if velocities else None,
+        weights=_concatenate([part.network.weights for part in parts]),
+        velocities=_concatenate(velocities) if velocities else None,
         rate=each("learning_rate"),
         momentum=each("momentum"),
         stopped=joined("stopped"),
@@ -285,25 +261,27 @@ def _join(jobs: Sequence[tuple[Settings, State]]) -> Networks:
         trained=joined("epochs_trained"),
         loss=joined("loss"),
         accuracy=joined("accuracy"),
-        recorded=states[0].history.epochs,
-        loss_history=np.concatenate([state.history.loss for state in states], axis=1),
-        accuracy_history=np.concatenate([state.history.accuracy for state in states], axis=1),
+        recorded=history.epochs,
+        loss_history=history.loss,
+        accuracy_history=history.accuracy,
     )
 
 
-def _split(states: Sequence[State], networks: Networks, epoch: int) -> Iterator[State]:
-    """The states after ``networks``, which joined them, were trained to ``epoch``."""
-    parameters = Parameters(*networks.weights)
-    velocity = None if networks.velocities is None else Parameters(*networks.velocities)
+def _split(parts: Sequence[TrainingResult], networks: Networks, epoch: int) -> Iterator[TrainingResult]:
+    """The results after ``networks``, which joined them, were trained to ``epoch``."""
+    ended = (networks.recorded[:, None] > networks.trained) & networks.stopped
+    loss = np.where(ended, networks.loss, networks.loss_history)
+    accuracy = np.where(ended, networks.accuracy, networks.accuracy_history)
     begin = 0
-    for state in states:
-        at = slice(begin, begin + len(state))
+    for part in parts:
+        at = slice(begin, begin + len(part))
         begin = at.stop
-        yield State(
-            index=state.index,
+        is_last = epoch >= part.settings.epochs
+        yield replace(
+            part,
             epoch=epoch,
-            parameters=parameters.select(at),
-            velocity=None if velocity is None else velocity.select(at),
+            network=part.network.with_weights(*_cut(networks.weights, at)),
+            velocities=None if networks.velocities is None or is_last else _cut(networks.velocities, at),
             stopped=networks.stopped[at],
             diverged=networks.diverged[at],
             epochs_to_correct=networks.to_correct[at],
@@ -311,5 +289,10 @@ def _split(states: Sequence[State], networks: Networks, epoch: int) -> Iterator[
             epochs_trained=networks.trained[at],
             loss=networks.loss[at],
             accuracy=networks.accuracy[at],
-            history=History(networks.recorded, networks.loss_history[:, at], networks.accuracy_history[:, at]),
+            history=History(networks.recorded, loss[:, at], accuracy[:, at]),
         )
+
+
+def _cut(weights: Weights, at: slice) -> Weights:
+    W1, b1, W2, b2 = (array[at] for array in weights)
+    return W1, b1, W2, b2

@@ -39,7 +39,7 @@ class Sweep:
         self.curves: dict[int, Curves] = {}
         for trial, one in enumerate(settings):
             result = train(one)
-            grades = assess(result.parameters, one.truth_table, one.activation, one.encoding, one.loss)
+            grades = assess(result.network, one.truth_table, one.loss)
             flat = columns(grades)
             metrics = {"solved_rate": grades.solved.mean(), "diverged_rate": result.diverged.mean()}
             if grades.recovered is not None and grades.contains is not None:

@@ -23,7 +23,7 @@ from nnexp.cli.exit_status import Flags, one_line, report
 from nnexp.cli.options import Command
 from nnexp.cli.progress_bar import Display, duration
 from nnexp.errors import Interrupted, NotFoundError, StoreError, UsageError
-from nnexp.network.model import Parameters
+from nnexp.network.model import Network
 from nnexp.network.settings import Settings
 from nnexp.recovery.gates import explain_network
 from nnexp.runner.progress import Progress
@@ -364,7 +364,7 @@ def test_predict_answers_the_truth_table(tmp_path: Path) -> None:
         ({"W2": ["a", "b"]}, "W2: expected numbers"),
         ({"b2": float("nan")}, "b2: expected finite"),
         ({"activation": "relu"}, "activation = 'relu'"),
-        ({"activation": None}, "--activation: missing"),
+        ({"activation": None}, "activation: missing; expected tanh or sigmoid"),
     ],
 )
 def test_a_wrong_file_of_weights_is_named(tmp_path: Path, changes: dict[str, object], words: str) -> None:
@@ -378,8 +378,8 @@ def test_a_wrong_file_of_weights_is_named(tmp_path: Path, changes: dict[str, obj
 
 def test_a_network_that_does_nothing_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     """Where no hidden unit ever changes, the output is a constant."""
-    still = Parameters(np.zeros((1, 2, 2)), np.ones((1, 2)), np.zeros((1, 2)), np.array([-1.0]))
-    explain.show_network(explain_network(still, "xnor", activation="tanh"))
+    still = Network(np.zeros((1, 2, 2)), np.ones((1, 2)), np.zeros((1, 2)), [-1.0], activation="tanh")
+    explain.show_network(explain_network(still, "xnor"))
     shown = capsys.readouterr().out
     assert "output = constant 0" in shown
     assert "2 of 4" in shown

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nnexp import cli
+from nnexp.network.settings import Settings
 from nnexp.recovery import networks_table
 from nnexp.runner import doctor, sweeps
 from nnexp.search import sweep_file
@@ -138,8 +139,7 @@ def spooled(sweep: sweep_file.Sweep, where: Stores) -> dict[int, list[bytes]]:
 
 def weights(table: Any) -> list[bytes]:
     """A table's weights, as bytes."""
-    parameters = networks_table.read_parameters(table)
-    return [getattr(parameters, name).tobytes() for name in networks_table.WEIGHTS]
+    return [array.tobytes() for array in networks_table.read_network(table, Settings()).weights]
 
 
 def undisturbed(sweep: sweep_file.Sweep, directory: Path) -> dict[int, list[bytes]]:

@@ -24,9 +24,18 @@ def test_the_xnor_reference_has_the_sources_weights_and_costs_4_546e_5():
     assert p.W1.tolist() == [[[20, 20], [-20, -20]]]
     assert (p.b1.tolist(), p.W2.tolist(), p.b2.tolist()) == ([[-30, 10]], [[20, 20]], [-10])
     X, Y = encode(tasks.get("xnor"), "binary")
-    cost, _ = loss_and_gradients(p, X, Y, "sigmoid")
+    cost, _ = loss_and_gradients(p, X, Y)
     assert cost[0] == pytest.approx(4.546e-5, abs=5e-9)
-    assert ((predict(p, X, activation="sigmoid")[0] > 0.5) == Y).all()
+    assert ((predict(p, X)[0] > 0.5) == Y).all()
+
+
+def test_a_reference_is_never_computed_with_another_activation():
+    """Its cost needs no argument: with tanh in place of its sigmoid units it would be 5.0."""
+    X, Y = encode(tasks.get("xnor"), "binary")
+    for activation in ("sigmoid", "tanh"):
+        cost, gradients = nnexp.loss_and_gradients(nnexp.reference("xnor", activation), X, Y)
+        assert cost[0] == pytest.approx(4.546e-5, abs=5e-9)
+        assert gradients.activation == activation
 
 
 def test_its_tanh_equivalent_is_the_one_of_the_design():
@@ -39,7 +48,7 @@ def test_its_tanh_equivalent_is_the_one_of_the_design():
 def test_the_tanh_equivalent_agrees_to_1e_12_at_10_000_random_inputs(task):
     N = tasks.get(task).n_inputs
     X = np.random.default_rng(0).uniform(-3, 3, (N, 10_000))
-    ours, theirs = (predict(reference(task, form), X, activation=form) for form in ("sigmoid", "tanh"))
+    ours, theirs = (predict(reference(task, form), X) for form in ("sigmoid", "tanh"))
     assert np.abs(ours - theirs).max() <= 1e-12
 
 
@@ -47,7 +56,7 @@ def test_the_tanh_equivalent_agrees_to_1e_12_at_10_000_random_inputs(task):
 @pytest.mark.parametrize(("activation", "encoding"), FORMS)
 def test_every_form_solves_its_task_at_the_same_cost(task, activation, encoding):
     X, Y = encode(tasks.get(task), encoding)
-    cost, _ = loss_and_gradients(reference(task, activation, encoding), X, Y, activation)
+    cost, _ = loss_and_gradients(reference(task, activation, encoding), X, Y)
     assert cost[0] == pytest.approx(4.547e-5, abs=2e-8)
 
 
@@ -55,12 +64,12 @@ def test_every_form_solves_its_task_at_the_same_cost(task, activation, encoding)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 4))
 def test_conversions_do_not_change_the_function(seed, H, N):
     rng = np.random.default_rng(seed)
-    p, X = random_networks(rng, 3, H, N), rng.normal(size=(N, 20))
-    expected = predict(p, X, activation="sigmoid")
-    np.testing.assert_allclose(predict(to_tanh(p), X, activation="tanh"), expected, atol=1e-13)
-    np.testing.assert_allclose(
-        predict(to_encoding(p, "bipolar"), 2 * X - 1, activation="sigmoid"), expected, atol=1e-13
-    )
+    p, X = random_networks(rng, 3, H, N, activation="sigmoid"), rng.normal(size=(N, 20))
+    expected = predict(p, X)
+    np.testing.assert_allclose(predict(to_tanh(p), X), expected, atol=1e-13)
+    bipolar = to_encoding(p, "bipolar")
+    np.testing.assert_allclose(predict(bipolar, 2 * X - 1), expected, atol=1e-13)
+    np.testing.assert_allclose(predict(to_encoding(bipolar, "binary"), X), expected, atol=1e-13)
     back = to_sigmoid(to_tanh(p))
     np.testing.assert_allclose(back.b2, p.b2, atol=1e-14)
 
@@ -76,7 +85,7 @@ def test_xor_is_xnor_with_its_output_negated():
 @pytest.mark.parametrize("encoding", ["binary", "bipolar"])
 def test_the_mirror_solves_the_same_task(task, encoding):
     X, Y = encode(tasks.get(task), encoding)
-    assert ((predict(mirror(task, encoding), X, activation="tanh")[0] > 0.5) == Y).all()
+    assert ((predict(mirror(task, encoding), X)[0] > 0.5) == Y).all()
 
 
 def test_the_mirror_of_xnor_is_x1_and_not_x2_with_its_converse():

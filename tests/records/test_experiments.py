@@ -15,7 +15,7 @@ import pytest
 from scipy.stats import binomtest
 
 import nnexp
-from nnexp import Parameters, Settings
+from nnexp import Settings
 from nnexp.network import initializers
 from nnexp.recovery import grades as recovery
 from nnexp.search import sweep_file
@@ -170,15 +170,15 @@ def test_xor_is_xnor_negated_to_the_bit(activation: str, momentum: float) -> Non
     """From the same start with W2 and b2 negated, XOR's networks stay XNOR's with W2 and b2 negated."""
     settings = Settings(task="xnor", hidden_size=3, activation=activation, momentum=momentum, epochs=500, seeds=64)
     start = initializers.draw(settings, range(64))
-    start = Parameters(start.W1, start.b1 + 0.25, start.W2, start.b2 - 0.5)
+    start = start.with_weights(start.W1, start.b1 + 0.25, start.W2, start.b2 - 0.5)
     xnor = nnexp.train(settings, initial=start)
-    negated = Parameters(start.W1, start.b1, -start.W2, -start.b2)
+    negated = start.with_weights(start.W1, start.b1, -start.W2, -start.b2)
     xor = nnexp.train(settings.replace(task="xor"), initial=negated)
     for ours, theirs, sign in (("W1", "W1", 1), ("b1", "b1", 1), ("W2", "W2", -1), ("b2", "b2", -1)):
-        np.testing.assert_array_equal(getattr(xnor.parameters, ours), sign * getattr(xor.parameters, theirs))
+        np.testing.assert_array_equal(getattr(xnor.network, ours), sign * getattr(xor.network, theirs))
     np.testing.assert_array_equal(xnor.loss, xor.loss)
     np.testing.assert_array_equal(xnor.epochs_to_solve, xor.epochs_to_solve)
-    grades = [recovery.assess(r.parameters, r.settings.truth_table, activation) for r in (xnor, xor)]
+    grades = [recovery.assess(r.network, r.settings.truth_table) for r in (xnor, xor)]
     np.testing.assert_array_equal(grades[0].family, grades[1].family)
     np.testing.assert_array_equal(grades[0].recovered, grades[1].recovered)
 
@@ -212,11 +212,11 @@ def test_mirrored_starts_swap_the_families() -> None:
     """
     settings = Settings(encoding="bipolar", hidden_size=2, epochs=2000, seeds=128)
     start = initializers.draw(settings, range(128))
-    mirrored = Parameters(start.W1 * np.array([-1.0, 1.0]), start.b1, -start.W2, -start.b2)
+    mirrored = start.with_weights(start.W1 * np.array([-1.0, 1.0]), start.b1, -start.W2, -start.b2)
     one, other = nnexp.train(settings, initial=start), nnexp.train(settings, initial=mirrored)
     np.testing.assert_allclose(one.loss, other.loss, rtol=1e-9)
     task = settings.truth_table
     swap = {"hand-designed": "mirror", "mirror": "hand-designed"}
-    first = recovery.assess(one.parameters, task, "tanh", "bipolar").family
-    second = recovery.assess(other.parameters, task, "tanh", "bipolar").family
+    first = recovery.assess(one.network, task).family
+    second = recovery.assess(other.network, task).family
     assert [swap.get(str(name), str(name)) for name in first] == [str(name) for name in second]

@@ -26,7 +26,7 @@ def test_the_handbook_run_is_repeated_at_every_epoch_shown() -> None:
 def test_the_handbook_run_ends_at_the_same_epoch_with_the_same_weights() -> None:
     """Epoch 289 by its rule tss < 0.04, and weights that agree to the hundredth shown."""
     assert handbook.stopped_at() == handbook.STOPPED_AT
-    assert handbook.shown(handbook.after(handbook.STOPPED_AT).parameters) == handbook.SHOWN
+    assert handbook.shown(handbook.after(handbook.STOPPED_AT).network) == handbook.SHOWN
 
 
 def test_the_handbook_run_needs_the_sum_of_gradients() -> None:
@@ -65,7 +65,7 @@ def test_no_stationary_point_is_a_minimum() -> None:
 
 def test_a_solved_network_has_no_way_down_of_that_size() -> None:
     """The search for lower loss does not find it everywhere: at a solution the gain is next to nothing."""
-    solved = stationary.flat(handbook.after(5000).parameters)
+    solved = stationary.flat(handbook.after(5000).network)
     value = stationary.loss_and_gradient(solved)[0]
     direction = stationary.lowest_curvature(solved)[1]
     ahead = stationary.loss_and_gradient(solved + 0.01 * direction)[0]

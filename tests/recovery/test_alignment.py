@@ -14,12 +14,13 @@ from PIL import Image
 from nnexp.analysis.figures import network
 from nnexp.network import reference as references
 from nnexp.network import tasks
-from nnexp.network.model import Parameters, encode, predict
+from nnexp.network.model import encode, predict
 from nnexp.network.settings import Settings
 from nnexp.recovery import networks_table
 from nnexp.recovery.alignment import AlignedNetwork, align, align_best, align_with_reference
 from nnexp.recovery.grades import assess, columns
 from nnexp.training.trainer import train
+from tests.helpers.symmetries import flip, permute, random_networks, with_silent_units
 
 XNOR = tasks.get("xnor")
 
@@ -38,24 +39,16 @@ def test_align_undoes_any_symmetry(activation: str, encoding: str, spec: str, se
     reference = references.reference(task, activation, encoding)
     X = encode(task, encoding)[0]
     rng = np.random.default_rng(seed)
-    hidden = reference.hidden_size + spare
-    W1 = np.concatenate([reference.W1, rng.normal(size=(1, spare, task.n_inputs))], axis=1)
-    b1 = np.concatenate([reference.b1, rng.normal(size=(1, spare))], axis=1)
-    W2 = np.concatenate([reference.W2, np.zeros((1, spare))], axis=1)
-    order, flips = rng.permutation(hidden), rng.choice([-1.0, 1.0], size=hidden)
-    b2 = reference.b2 + ((W2 * (flips < 0)).sum(axis=1) if activation == "sigmoid" else 0.0)
-    scrambled = Parameters((W1 * flips[:, None])[:, order], (b1 * flips)[:, order], (W2 * flips)[:, order], b2)
-    np.testing.assert_allclose(
-        predict(scrambled, X, activation=activation), predict(reference, X, activation=activation), rtol=1e-9
-    )
-    aligned = align(scrambled, reference, X, activation)
+    whole = with_silent_units(reference, rng, spare)
+    flips = rng.choice([-1.0, 1.0], size=whole.hidden_size)
+    scrambled = permute(flip(whole, flips), rng.permutation(whole.hidden_size))
+    np.testing.assert_allclose(predict(scrambled, X), predict(reference, X), rtol=1e-9)
+    aligned = align(scrambled, reference, X)
     k = reference.hidden_size
     np.testing.assert_allclose(aligned.W1[:, :k], reference.W1)
     np.testing.assert_allclose(aligned.b1[:, :k], reference.b1)
     np.testing.assert_allclose(aligned.W2[:, :k], reference.W2)
-    np.testing.assert_allclose(
-        predict(aligned, X, activation=activation), predict(reference, X, activation=activation), rtol=1e-9
-    )
+    np.testing.assert_allclose(predict(aligned, X), predict(reference, X), rtol=1e-9)
 
 
 @given(activation=st.sampled_from(["tanh", "sigmoid"]), hidden=st.integers(1, 6), seed=st.integers(0, 10_000))
@@ -63,23 +56,18 @@ def test_align_undoes_any_symmetry(activation: str, encoding: str, spec: str, se
 def test_align_never_changes_the_function(activation: str, hidden: int, seed: int) -> None:
     """Whatever the network, narrower than the reference included, the aligned one computes the same."""
     rng = np.random.default_rng(seed)
-    p = Parameters(
-        rng.normal(size=(1, hidden, 2)), rng.normal(size=(1, hidden)), rng.normal(size=(1, hidden)), rng.normal(size=1)
-    )
+    p = random_networks(rng, 1, hidden, 2, activation=activation)
     X = rng.normal(size=(2, 7))
     reference = references.reference("xnor", activation)
-    aligned = align(p, reference, encode(XNOR, "binary")[0], activation)
-    np.testing.assert_allclose(
-        predict(aligned, X, activation=activation), predict(p, X, activation=activation), rtol=1e-9, atol=1e-12
-    )
+    aligned = align(p, reference, encode(XNOR, "binary")[0])
+    np.testing.assert_allclose(predict(aligned, X), predict(p, X), rtol=1e-9, atol=1e-12)
 
 
 def best_network_of(**changes: object) -> dict[str, Any]:
     """The content of a trained setting's best_network.json."""
     given_settings = Settings(**{"hidden_size": 3, "seeds": 24, "epochs": 1500, "learning_rate": 2.0} | changes)
     result = train(given_settings)
-    task = given_settings.truth_table
-    grades = assess(result.parameters, task, given_settings.activation, given_settings.encoding, given_settings.loss)
+    grades = assess(result.network, given_settings.truth_table, given_settings.loss)
     return networks_table.best_network(result, columns(grades))
 
 
@@ -115,7 +103,6 @@ def test_every_network_can_be_drawn(changes: dict[str, object]) -> None:
 
 def test_the_reference_beside_itself_shows_its_gates() -> None:
     """The hand-designed network beside itself: AND, NOR, then OR."""
-    reference = references.reference("xnor", "tanh")
-    drawn = align_with_reference(reference, XNOR, activation="tanh", encoding="binary", title="itself")
+    drawn = align_with_reference(references.reference("xnor", "tanh"), XNOR, "itself")
     assert [unit["gate"] for unit in drawn.explained["hidden"][: drawn.matched]] == ["AND", "NOR"]
     assert drawn.explained["output"]["gate"] == "OR"

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnexp.network.model import Parameters
+from nnexp.network.model import Network
 from nnexp.network.reference import reference
 from nnexp.recovery import distance as distances
 from nnexp.recovery.distance import reference_distance
-from tests.helpers.symmetries import flip, permute, random_networks, silent, with_units
+from tests.helpers.symmetries import flip, permute, random_networks, with_silent_units, with_units
 
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def brute_force(p: Parameters, r: int, mean: np.ndarray, target: Parameters) -> tuple[float, float]:
+def brute_force(p: Network, r: int, mean: np.ndarray, target: Network) -> tuple[float, float]:
     """The least distance over every assignment and every sign, and the cosine there, of one network."""
     H, K = p.hidden_size, target.hidden_size
     theirs = [np.array([*target.W1[0, k], target.b1[0, k], target.W2[0, k]]) for k in range(K)]
@@ -54,9 +54,9 @@ def test_it_is_the_least_over_all_permutations_and_signs(seed, K, spare, N, scal
 def test_copies_are_at_distance_0_by_enumeration_and_by_linear_assignment(seed, K, spare):
     rng = np.random.default_rng(seed)
     target = random_networks(rng, 1, K, 2, 5)
-    copy = with_units(target, silent(random_networks(rng, 1, spare, 2)))
+    copy = with_silent_units(target, rng, spare)
     H = K + spare
-    copy = permute(flip(copy, rng.choice([-1.0, 1.0], H), "tanh"), rng.permutation(H))
+    copy = permute(flip(copy, rng.choice([-1.0, 1.0], H)), rng.permutation(H))
     with pytest.MonkeyPatch.context() as patch:
         for limit in (10**9, 1):
             patch.setattr(distances, "MAX_ASSIGNMENTS", limit)
@@ -80,7 +80,7 @@ def test_linear_assignment_agrees_with_enumeration_without_spare_units(seed, K):
 
 def test_100_hidden_units_are_matched_without_trying_all_assignments():
     rng = np.random.default_rng(0)
-    p = with_units(reference("xnor", "tanh"), silent(random_networks(rng, 1, 98, 2, 10)))
+    p = with_silent_units(reference("xnor", "tanh"), rng, 98, 10)
     p = permute(p, rng.permutation(100))
     assert reference_distance(p, np.zeros((1, 100)), reference("xnor", "tanh"))[0][0] == 0
 
@@ -88,9 +88,9 @@ def test_100_hidden_units_are_matched_without_trying_all_assignments():
 def test_a_spare_units_mean_is_folded_into_the_output_bias():
     """A constant spare unit that takes 3 from the bias and gives it back is no distance."""
     target = reference("xnor", "tanh")
-    constant = Parameters(np.zeros((1, 1, 2)), np.array([[50.0]]), np.array([[3.0]]), np.zeros(1))
+    constant = Network(np.zeros((1, 1, 2)), [[50.0]], [[3.0]], [0.0], activation="tanh")
     p = with_units(target, constant)
-    p = Parameters(p.W1, p.b1, p.W2, p.b2 - 3)
+    p = p.with_weights(p.W1, p.b1, p.W2, p.b2 - 3)
     mean = np.array([[-0.5, -0.5, 1.0]])
     assert reference_distance(p, mean, target)[0][0] == 0
 

@@ -10,7 +10,7 @@ import pytest
 
 from nnexp.errors import UsageError
 from nnexp.network import tasks
-from nnexp.network.model import Parameters
+from nnexp.network.model import Network
 from nnexp.network.reference import mirror, reference
 from nnexp.recovery.gates import explain_network, explain_reference, name_gate
 from tests.helpers.symmetries import flip, random_networks, with_units
@@ -100,16 +100,16 @@ def test_paritys_own_reference_counts():
 def test_explanations_are_plain_json(task):
     assert json.loads(json.dumps(explain_reference(task), allow_nan=False))["task"] == task
     p = random_networks(np.random.default_rng(0), 1, 5, tasks.get(task).n_inputs)
-    broken = Parameters(p.W1, p.b1, p.W2, np.array([np.nan]))
+    broken = p.with_weights(p.W1, p.b1, p.W2, np.array([np.nan]))
     for network in (p, broken):
-        json.dumps(explain_network(network, task, activation="tanh"), allow_nan=False)
+        json.dumps(explain_network(network, task), allow_nan=False)
 
 
 @pytest.mark.parametrize("encoding", ["binary", "bipolar"])
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
 def test_a_reference_is_recognised_in_every_form(activation, encoding):
-    p = flip(reference("xnor", activation, encoding), np.array([-1.0, 1.0]), activation)
-    explained = explain_network(p, "xnor", activation=activation, encoding=encoding)
+    p = flip(reference("xnor", activation, encoding), np.array([-1.0, 1.0]))
+    explained = explain_network(p, "xnor")
     assert [unit["gate"] for unit in explained["hidden"]] == ["NAND", "NOR"]
     assert explained["hidden"][0]["matches"] == {"design": "reference", "unit": 1, "gate": "AND", "flipped": True}
     assert explained["output"]["formula"] == "not a1 or a2"
@@ -118,16 +118,16 @@ def test_a_reference_is_recognised_in_every_form(activation, encoding):
 
 
 def test_the_mirrors_logic_is_named():
-    explained = explain_network(mirror("xnor"), "xnor", activation="tanh")
+    explained = explain_network(mirror("xnor"), "xnor")
     assert [unit["gate"] for unit in explained["hidden"]] == ["not x1 and x2", "x1 and not x2"]
     assert {unit["matches"]["design"] for unit in explained["hidden"]} == {"mirror"}
     assert explained["output"]["gate"] == "NOR"
 
 
 def test_constant_units_are_held_in_the_output_gate():
-    constant = Parameters(np.zeros((1, 1, 2)), np.array([[9.0]]), np.array([[2.0]]), np.zeros(1))
+    constant = Network(np.zeros((1, 1, 2)), [[9.0]], [[2.0]], [0.0], activation="tanh")
     p = with_units(reference("xnor", "tanh"), constant)
-    explained = explain_network(p, "xnor", activation="tanh")
+    explained = explain_network(p, "xnor")
     assert explained["hidden"][2]["gate"] == "constant 1"
     assert explained["output"]["of"] == ["a1", "a2"]
     assert explained["output"]["gate"] == "OR"
@@ -135,10 +135,8 @@ def test_constant_units_are_held_in_the_output_gate():
 
 def test_an_unsaturated_network_is_not_explained_by_its_gates():
     """Its answers come from how much its units are on, which the gates do not see."""
-    p = Parameters(
-        np.array([[[0.1, 0.1], [0.1, 0.1]]]), np.array([[-0.15, -0.05]]), np.array([[1.0, -2.0]]), np.zeros(1)
-    )
-    explained = explain_network(p, "xnor", activation="tanh")
+    p = Network([[[0.1, 0.1], [0.1, 0.1]]], [[-0.15, -0.05]], [[1.0, -2.0]], [0.0], activation="tanh")
+    explained = explain_network(p, "xnor")
     assert not any(unit["saturated"] for unit in explained["hidden"])
     assert all(unit["matches"] is None for unit in explained["hidden"])
     assert explained["output"]["explains"] is False
@@ -146,13 +144,13 @@ def test_an_unsaturated_network_is_not_explained_by_its_gates():
 
 def test_many_hidden_units_are_explained_by_the_patterns_that_occur():
     p = random_networks(np.random.default_rng(1), 1, 40, 2, 5)
-    explained = explain_network(p, "xnor", activation="tanh")
+    explained = explain_network(p, "xnor")
     assert len(explained["hidden"]) == 40
     assert explained["output"]["gate"]
 
 
 def test_only_one_network_is_explained_at_a_time():
     with pytest.raises(UsageError, match="2 networks, expected 1"):
-        explain_network(random_networks(np.random.default_rng(0), 2, 2, 2), "xnor", activation="tanh")
+        explain_network(random_networks(np.random.default_rng(0), 2, 2, 2), "xnor")
     with pytest.raises(UsageError, match="no hand-designed network"):
         explain_reference("and")

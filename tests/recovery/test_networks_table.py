@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from nnexp.errors import NnexpError
-from nnexp.network.model import Parameters
+from nnexp.network import network_file
+from nnexp.network.model import WEIGHTS, Network
 from nnexp.network.settings import Settings
 from nnexp.recovery import networks_table
 
@@ -24,11 +25,12 @@ def trained(r: int = 7, h: int = 3, n: int = 2, dtype: str = "float64") -> Any:
     loss = draw.random(r).astype(dtype)
     loss[-1] = np.nan
     solve = np.where(loss < 0.5, 100.0, np.nan)
-    parameters = Parameters(*(draw.normal(size=shape).astype(dtype) for shape in ((r, h, n), (r, h), (r, h), (r,))))
+    shapes = ((r, h, n), (r, h), (r, h), (r,))
+    network = Network(*(draw.normal(size=shape).astype(dtype) for shape in shapes), activation="tanh")
     return SimpleNamespace(
         settings=Settings(hidden_size=h, seeds=r),
         index=np.arange(100, 100 + r),
-        parameters=parameters,
+        network=network,
         loss=loss,
         accuracy=np.where(loss < 0.5, 1.0, 0.75),
         epochs_to_correct=solve / 2,
@@ -57,10 +59,10 @@ def test_networks_come_back_to_the_bit(tmp_path: Path, shape: tuple[int, int, in
     table = networks_table.networks_table(result, grades(result))
     pq.write_table(table, tmp_path / "networks.parquet")
     found = networks_table.read_networks(tmp_path / "networks.parquet")
-    read = networks_table.read_parameters(found)
-    for name in networks_table.WEIGHTS:
+    read = networks_table.read_network(found, result.settings)
+    for name in WEIGHTS:
         assert getattr(read, name).dtype == dtype
-        np.testing.assert_array_equal(getattr(read, name), getattr(result.parameters, name))
+        np.testing.assert_array_equal(getattr(read, name), getattr(result.network, name))
     frame = found.to_pandas()
     assert list(frame["index"]) == list(result.index)
     np.testing.assert_array_equal(frame["loss"], result.loss)
@@ -117,7 +119,7 @@ def test_best_network_is_plain_json() -> None:
     text = json.dumps(content, allow_nan=False)
     assert json.loads(text) == content
     position = content["index"] - 100
-    assert content["weights"]["W1"] == result.parameters.W1[position].tolist()
+    assert content["weights"]["W1"] == result.network.W1[position].tolist()
     assert content["settings"]["hidden_size"] == 3
     assert content["chosen"] == "lowest loss among recovered networks"
-    assert networks_table.plain(np.array([1.0, np.nan, np.inf])) == [1.0, None, None]
+    assert network_file.plain(np.array([1.0, np.nan, np.inf])) == [1.0, None, None]

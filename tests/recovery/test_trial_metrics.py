@@ -20,7 +20,7 @@ CURVES = ["loss", "loss_median", "loss_p10", "loss_p90", "xnor_accuracy", "solve
 
 def graded(result: TrainingResult):
     s = result.settings
-    return assess(result.parameters, s.truth_table, s.activation, s.encoding, s.loss)
+    return assess(result.network, s.truth_table, s.loss)
 
 
 def replaced(result: TrainingResult, **changes) -> TrainingResult:
@@ -29,9 +29,8 @@ def replaced(result: TrainingResult, **changes) -> TrainingResult:
 
 def with_diverged(result: TrainingResult, networks: list[int]) -> TrainingResult:
     """The result as it were had some networks diverged after its first recorded epoch."""
-    p, history = result.parameters, result.history
-    parameters = dataclasses.replace(p, W1=p.W1.copy())
-    parameters.W1[networks] = np.nan
+    broken, history = result.network.copy(), result.history
+    broken.W1[networks] = np.nan
     loss, accuracy = history.loss.copy(), history.accuracy.copy()
     loss[1:, networks] = accuracy[1:, networks] = np.nan
     last_loss, last_accuracy, diverged = result.loss.copy(), result.accuracy.copy(), result.diverged.copy()
@@ -39,7 +38,7 @@ def with_diverged(result: TrainingResult, networks: list[int]) -> TrainingResult
     diverged[networks] = True
     return replaced(
         result,
-        parameters=parameters,
+        network=broken,
         diverged=diverged,
         loss=last_loss,
         accuracy=last_accuracy,
@@ -140,11 +139,11 @@ def test_where_all_diverged_only_rates_are_left(result):
 def test_a_training_that_ends_early_has_its_final_values_last():
     """Stopped at epoch 77, which is not a recorded one, the curve ends there."""
     s = Settings(hidden_size=3, epochs=1000, seeds=20)
-    (state,) = trainer.advance([(s, trainer.start(s))], 77)
-    points = curves(trainer.result(s, state))
+    (result,) = trainer.advance([trainer.start(s)], 77)
+    points = curves(result)
     assert max(epoch for _, epoch, _ in points) == 77
     last = {key: value for key, epoch, value in points if epoch == 77}
-    assert last["loss"] == pytest.approx(state.loss.mean())
+    assert last["loss"] == pytest.approx(result.loss.mean())
     assert set(last) == set(CURVES)
 
 

@@ -61,7 +61,7 @@ def test_networks_are_the_same_bits_on_the_cluster(spec: str) -> None:
         expected, grades, _ = jobs.train(inline, SETTINGS, index, 1)
     with execution.open_pool(spec) as pool:
         got, same, _ = jobs.train(pool, SETTINGS, index, 2)
-    assert np.array_equal(got.parameters.W1, expected.parameters.W1)
+    assert np.array_equal(got.network.W1, expected.network.W1)
     assert np.array_equal(got.loss, expected.loss)
     assert np.array_equal(same.solved, grades.solved)
 

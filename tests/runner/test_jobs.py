@@ -21,7 +21,7 @@ def job(trial: int, networks: int, hidden_size: int = 2, midway: bool = False) -
     """A job to the end, from the start or from the middle."""
     s = Settings(hidden_size=hidden_size, epochs=4, seeds=networks)
     made = Job(trial, s, np.arange(networks), 4)
-    return dataclasses.replace(made, state=trainer.start(s)) if midway else made
+    return dataclasses.replace(made, start=trainer.start(s)) if midway else made
 
 
 @settings(max_examples=200, deadline=None, database=None)
@@ -52,7 +52,7 @@ def test_a_job_in_mid_training_stays_whole() -> None:
     """Its state is of all its networks."""
     jobs = [job(0, 300), job(1, 700, midway=True), job(2, 300), job(3, 900, midway=True)]
     tasks = list(batches.pack(jobs, 2))
-    assert sorted(len(part.index) for task in tasks for part in task if part.state is not None) == [700, 900]
+    assert sorted(len(part.index) for task in tasks for part in task if part.start is not None) == [700, 900]
     assert sum(len(part.index) for task in tasks for part in task) == 2200
 
 
@@ -66,7 +66,7 @@ def test_a_trial_cut_into_tasks_is_the_trial_trained_in_one(workers: int, monkey
     whole = trainer.train(s)
     assert seconds > 0
     np.testing.assert_array_equal(result.index, np.arange(150))
-    np.testing.assert_array_equal(result.parameters.W1, whole.parameters.W1)
+    np.testing.assert_array_equal(result.network.W1, whole.network.W1)
     np.testing.assert_array_equal(result.history.loss, whole.history.loss)
     np.testing.assert_array_equal(grades.solved, batches.grade(whole).solved)
 

@@ -59,7 +59,7 @@ def test_training_gives_the_same_bits_in_every_pool(pool: Executor) -> None:
     parts = list(pool.map(train_part, [s, s], [range(20), range(20, 40)]))
     joined, whole = trainer.concatenate(parts), trainer.train(s)
     for name in ("W1", "b1", "W2", "b2"):
-        assert getattr(joined.parameters, name).tobytes() == getattr(whole.parameters, name).tobytes()
+        assert getattr(joined.network, name).tobytes() == getattr(whole.network, name).tobytes()
     assert joined.loss.tobytes() == whole.loss.tobytes()
 
 

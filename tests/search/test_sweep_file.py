@@ -125,7 +125,7 @@ def test_whatever_is_logged_may_be_the_objective() -> None:
     for task in ("xnor", "xor", "and"):
         setting = Settings(task=task, seeds=64, epochs=300, learning_rate=2.0)
         result = train(setting)
-        grades = assess(result.parameters, setting.truth_table, setting.activation)
+        grades = assess(result.network, setting.truth_table)
         logged = {*final_metrics(result, grades, 1.0), *(key for key, _, _ in curves(result, grades))}
         assert logged == set(metrics(setting.truth_table))
 

@@ -106,14 +106,14 @@ def test_networks_are_read_from_model_and_run(tracking: Tracking, tmp_path: Path
     sweep = tracking.ensure_sweep("champions of nor", text="", note="")
     crown(tracking, sweep, candidate(task="nor"))
     network = load_network("models:/nor@champion", stores)
-    assert network.parameters.W1.tolist() == [TANH["W1"]]
+    assert network.W1.tolist() == [TANH["W1"]]
     assert (network.activation, network.encoding) == ("tanh", "binary")
     run = tracking.client.create_run(sweep.experiment_id, tags={"nnexp.sweep": "champions of nor", "nnexp.trial": "0"})
     tracking.log_text(run.info.run_id, json.dumps(candidate(task="nor").network), "best_network.json")
     version = load_network("models:/nor/1", stores)
-    assert version.parameters.b2.tolist() == [TANH["b2"]]
+    assert version.b2.tolist() == [TANH["b2"]]
     for source in run.info.run_id, "champions of nor#0", f"runs:/{run.info.run_id}":
-        assert load_network(source, stores).parameters.b1.tolist() == [TANH["b1"]]
+        assert load_network(source, stores).b1.tolist() == [TANH["b1"]]
 
 
 @pytest.mark.parametrize("settings", [{}, {"activation": "sigmoid"}, {"activation": "sigmoid", "encoding": "bipolar"}])

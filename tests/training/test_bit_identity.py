@@ -45,7 +45,7 @@ def kinds(dtype: str) -> tuple[Settings, ...]:
 
 def fields(result: trainer.TrainingResult, at: int) -> tuple[bytes, ...]:
     """Everything that a network's result holds, as bytes."""
-    p = result.parameters
+    p = result.network
     r = result
     arrays = (p.W1, p.b1, p.W2, p.b2, r.loss, r.accuracy, r.epochs_to_correct, r.epochs_to_solve, r.epochs_trained)
     return (*(x[at].tobytes() for x in (*arrays, r.diverged)), r.history.loss[:, at].tobytes())
@@ -70,12 +70,10 @@ def assert_same_bits(
     kinds: tuple[Settings, ...], company: list[tuple[int, list[int]]], cuts: list[int], epochs: int, checked: int = 3
 ) -> None:
     """Train a company together, cut at ``cuts``, and compare some networks of each setting with themselves alone."""
-    jobs = [(kinds[kind], trainer.start(kinds[kind], index)) for kind, index in company]
+    results = [trainer.start(kinds[kind], index) for kind, index in company]
     for until in [*sorted(cuts), epochs]:
-        states = trainer.advance(jobs, until)
-        jobs = [(s, state) for (s, _), state in zip(jobs, states, strict=True)]
-    for (kind, index), (s, state) in zip(company, jobs, strict=True):
-        result = trainer.result(s, state)
+        results = trainer.advance(results, until)
+    for (kind, index), result in zip(company, results, strict=True):
         for at in {0, len(index) // 2, len(index) - 1} if checked == 3 else {len(index) - 1}:
             assert fields(result, at) == alone(kinds[kind], index[at]), (kind, index[at])
 

@@ -15,7 +15,7 @@ def family() -> np.ndarray:
     """The families of 1,000 networks: Glorot-uniform, two hidden units, rate 0.5, 5,000 epochs."""
     settings = Settings(task="xnor", hidden_size=2, learning_rate=0.5, init="glorot_uniform", epochs=5000, seeds=1000)
     result = nnexp.train(settings)
-    return np.asarray(grades.assess(result.parameters, settings.truth_table, "tanh").family)
+    return np.asarray(grades.assess(result.network, settings.truth_table).family)
 
 
 @pytest.mark.parametrize(

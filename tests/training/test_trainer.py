@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from nnexp.errors import UsageError
 from nnexp.network import initializers, model
-from nnexp.network.model import Parameters
+from nnexp.network.model import Network
+from nnexp.network.reference import reference
 from nnexp.network.settings import Settings
 from nnexp.training import trainer
 from nnexp.training.lanes import STEPS
 
 
-def textbook(s: Settings, index: int = 0) -> tuple[Parameters, list[float], list[np.ndarray]]:
+def textbook(s: Settings, index: int = 0) -> tuple[Network, list[float], list[np.ndarray]]:
     """One network by the textbook, in float64: its weights, and each epoch's loss and p of the right answers."""
     drawn = initializers.draw(s, [index])
     w = [np.array(part, np.float64) for part in (drawn.W1, drawn.b1, drawn.W2, drawn.b2)]
@@ -29,15 +30,16 @@ def textbook(s: Settings, index: int = 0) -> tuple[Parameters, list[float], list
     velocity: list[Any] = [0.0] * 4
     losses, right = [], []
     for epoch in range(s.epochs + 1):
-        loss, gradient = model.loss_and_gradients(Parameters(*w), X, Y, s.activation, s.loss)
-        output = model.predict(Parameters(*w), X, activation=s.activation)[0]
+        p = Network(*w, activation=s.activation)
+        loss, gradient = model.loss_and_gradients(p, X, Y, s.loss)
+        output = model.predict(p, X)[0]
         losses.append(float(loss[0]))
         right.append(np.where(Y > 0.5, output, 1 - output))
         if epoch < s.epochs:
             g = (gradient.W1, gradient.b1, gradient.W2, gradient.b2)
             velocity = [s.momentum * v - s.learning_rate * d for v, d in zip(velocity, g, strict=True)]
             w = [a + v for a, v in zip(w, velocity, strict=True)]
-    return Parameters(*w), losses, right
+    return Network(*w, activation=s.activation), losses, right
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_weights_are_those_of_plain_gradient_descent(
     expected, losses, _ = textbook(s, 3)
     r = trainer.train(s, index=[2, 3])
     for name in ("W1", "b1", "W2", "b2"):
-        np.testing.assert_allclose(getattr(r.parameters, name)[1], getattr(expected, name)[0], rtol=1e-10, atol=1e-11)
+        np.testing.assert_allclose(getattr(r.network, name)[1], getattr(expected, name)[0], rtol=1e-10, atol=1e-11)
     np.testing.assert_allclose(r.loss[1], losses[-1], rtol=1e-10)
     np.testing.assert_allclose(r.history.loss[:, 1], [losses[e] for e in r.history.epochs], rtol=1e-9)
 
@@ -70,7 +72,7 @@ def test_many_samples_and_wide_layers_train_the_same_way(activation: Any, hidden
     s = Settings(task="parity:10", activation=activation, hidden_size=hidden, epochs=8, learning_rate=1.0)
     expected, losses, _ = textbook(s, 1)
     r = trainer.train(s, index=[0, 1])
-    np.testing.assert_allclose(r.parameters.W1[1], expected.W1[0], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(r.network.W1[1], expected.W1[0], rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(r.loss[1], losses[-1], rtol=1e-12)
 
 
@@ -78,8 +80,8 @@ def test_float32_stays_close_to_float64() -> None:
     """The same networks, single precision, some epochs on."""
     a = trainer.train(Settings(epochs=100, seeds=50))
     b = trainer.train(Settings(epochs=100, seeds=50, dtype="float32"))
-    assert b.parameters.W1.dtype == b.parameters.b2.dtype == np.float32
-    np.testing.assert_allclose(a.parameters.W1, b.parameters.W1, atol=1e-4)
+    assert b.network.W1.dtype == b.network.b2.dtype == np.float32
+    np.testing.assert_allclose(a.network.W1, b.network.W1, atol=1e-4)
 
 
 @settings(max_examples=40, deadline=None, database=None)
@@ -111,7 +113,7 @@ def test_a_network_leaves_with_the_weights_of_the_epoch_at_which_it_met_its_stop
     for i in stopped[:8]:
         alone = trainer.train(s.replace(stop="none", epochs=max(int(r.epochs_trained[i]), 1)), index=[i])
         for name in ("W1", "b1", "W2", "b2"):
-            np.testing.assert_array_equal(getattr(alone.parameters, name)[0], getattr(r.parameters, name)[i])
+            np.testing.assert_array_equal(getattr(alone.network, name)[0], getattr(r.network, name)[i])
         assert alone.loss[0] == r.loss[i]
     if stop == "correct":
         np.testing.assert_array_equal(r.epochs_trained[stopped], r.epochs_to_correct[stopped])
@@ -119,16 +121,16 @@ def test_a_network_leaves_with_the_weights_of_the_epoch_at_which_it_met_its_stop
         np.testing.assert_array_equal(r.epochs_trained[stopped], r.epochs_to_solve[stopped])
     if stop == "confident":
         X, Y = model.encode(s.truth_table, s.encoding)
-        assert np.abs(model.predict(r.parameters, X, activation="tanh") - Y)[stopped].max() < 0.1 + 1e-6
+        assert np.abs(model.predict(r.network, X) - Y)[stopped].max() < 0.1 + 1e-6
 
 
 def test_a_solution_given_at_the_start_is_solved_after_no_update() -> None:
     """0 is a possible number of epochs, and such a network is never trained."""
-    solution = Parameters(*(np.array([part]) for part in ([[10.0, 10], [-10, -10]], [-15.0, 5], [10.0, 10], 10.0)))
+    solution = reference("xnor", "tanh")
     s = Settings(hidden_size=2, stop="confident", epochs=50)
     r = trainer.train(s, initial=solution)
     assert (r.epochs_to_correct[0], r.epochs_to_solve[0], r.epochs_trained[0]) == (0, 0, 0)
-    np.testing.assert_array_equal(r.parameters.W1, solution.W1)
+    np.testing.assert_array_equal(r.network.W1, solution.W1)
     np.testing.assert_array_equal(r.history.loss[:, 0], r.loss[0])
     assert r.loss[0] < 1e-4
 
@@ -170,7 +172,7 @@ def test_extremes_are_contained_and_silent(changes: dict[str, Any], dtype: Any) 
         r = trainer.train(s)
         state = np.geterr()
     assert state == np.geterr()
-    p = r.parameters
+    p = r.network
     bad = ~np.isfinite(np.concatenate([p.W1.reshape(70, -1), p.b1, p.W2, p.b2[:, None]], axis=1)).all(axis=1)
     assert (r.diverged | ~bad).all()
     assert np.isnan(r.loss[r.diverged]).all()
@@ -184,20 +186,20 @@ def test_the_diverged_leave_no_trace_in_their_neighbours() -> None:
     """Good and hopeless settings side by side: the good one's bits are those it has alone."""
     good = Settings(epochs=64, seeds=20, dtype="float32")
     hopeless = good.replace(learning_rate=1e300)
-    states = trainer.advance([(s, trainer.start(s)) for s in (hopeless, good)], 64)
+    states = trainer.advance([trainer.start(s) for s in (hopeless, good)], 64)
     assert states[0].diverged.any()
-    np.testing.assert_array_equal(states[1].parameters.W1, trainer.train(good).parameters.W1)
+    np.testing.assert_array_equal(states[1].network.W1, trainer.train(good).network.W1)
 
 
 def test_xor_mirrors_xnor_to_the_bit() -> None:
     """The output's sign turned in the start, XOR trains as XNOR does: the residual is exactly odd."""
     s = Settings(epochs=200, seeds=30)
     p = initializers.draw(s, range(30))
-    mirrored = Parameters(p.W1, p.b1, -p.W2, -p.b2)
+    mirrored = p.with_weights(p.W1, p.b1, -p.W2, -p.b2)
     a = trainer.train(s)
     b = trainer.train(s.replace(task="xor"), initial=mirrored)
-    np.testing.assert_array_equal(a.parameters.W1, b.parameters.W1)
-    np.testing.assert_array_equal(a.parameters.W2, -b.parameters.W2)
+    np.testing.assert_array_equal(a.network.W1, b.network.W1)
+    np.testing.assert_array_equal(a.network.W2, -b.network.W2)
     np.testing.assert_array_equal(a.loss, b.loss)
 
 
@@ -205,20 +207,19 @@ def test_states_travel_and_are_not_changed_by_advancing() -> None:
     """A pickled state goes on where it was, and the state that went in is as before."""
     s = Settings(epochs=90, seeds=10, momentum=0.5)
     state = trainer.start(s)
-    (half,) = trainer.advance([(s, state)], 37)
+    (half,) = trainer.advance([state], 37)
     assert (state.epoch, half.epoch) == (0, 37)
-    before = half.parameters.W1.copy()
-    (end,) = trainer.advance([(s, pickle.loads(pickle.dumps(half)))], 90)  # noqa: S301  our own
-    np.testing.assert_array_equal(half.parameters.W1, before)
-    np.testing.assert_array_equal(end.parameters.W1, trainer.train(s).parameters.W1)
-    assert trainer.advance([(s, end)], 90)[0] is end
+    before = half.network.W1.copy()
+    (end,) = trainer.advance([pickle.loads(pickle.dumps(half))], 90)  # noqa: S301  our own
+    np.testing.assert_array_equal(half.network.W1, before)
+    np.testing.assert_array_equal(end.network.W1, trainer.train(s).network.W1)
+    assert trainer.advance([end], 90)[0] is end
 
 
 def test_a_training_cut_short_has_a_result_at_that_epoch() -> None:
     """What a pruner sees: loss, accuracy and first epochs as of then, the history not yet reached nan."""
     s = Settings(epochs=1000, seeds=8)
-    (state,) = trainer.advance([(s, trainer.start(s))], 100)
-    r = trainer.result(s, state)
+    (r,) = trainer.advance([trainer.start(s)], 100)
     short = trainer.train(s.replace(epochs=100))
     np.testing.assert_array_equal(r.loss, short.loss)
     np.testing.assert_array_equal(r.epochs_to_solve, short.epochs_to_solve)
@@ -231,7 +232,7 @@ def test_parts_put_together_are_the_whole() -> None:
     s = Settings(epochs=20, seeds=10)
     whole, parts = trainer.train(s), [trainer.train(s, index=range(5)), trainer.train(s, index=range(5, 10))]
     joined = trainer.concatenate(parts)
-    np.testing.assert_array_equal(joined.parameters.W1, whole.parameters.W1)
+    np.testing.assert_array_equal(joined.network.W1, whole.network.W1)
     np.testing.assert_array_equal(joined.history.loss, whole.history.loss)
     np.testing.assert_array_equal(joined.index, np.arange(10))
 
@@ -243,6 +244,23 @@ def test_wrong_initial_weights_are_named() -> None:
         trainer.train(Settings(hidden_size=4), initial=p)
     with pytest.raises(UsageError, match="2 networks, expected 3"):
         trainer.train(Settings(hidden_size=3), initial=p, index=[1, 2, 3])
+
+
+def test_initial_weights_of_another_form_are_refused() -> None:
+    """Weights are never trained with an activation or an encoding that they were not made for."""
+    p = reference("xnor")
+    with pytest.raises(UsageError, match=r"initial\.activation = 'sigmoid': expected 'tanh', as the settings have it"):
+        trainer.train(Settings(hidden_size=2), initial=p)
+    with pytest.raises(UsageError, match=r"initial\.encoding = 'binary': expected 'bipolar'"):
+        trainer.train(Settings(hidden_size=2, activation="sigmoid", encoding="bipolar"), initial=p)
+
+
+def test_the_settings_of_given_weights_count_them() -> None:
+    """Settings ask for 1,000 networks by default; three given ones are three seeds."""
+    s = Settings(epochs=2)
+    r = trainer.train(s, initial=initializers.draw(s, range(3)))
+    assert r.settings.seeds == len(r) == 3
+    assert r.settings.replace(seeds=s.seeds) == s
 
 
 @pytest.mark.slow

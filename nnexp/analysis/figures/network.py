@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from nnexp.analysis.figures.style import DASHES, KINDS, new_figure, png, styled
-from nnexp.network.model import Parameters, encode, predict
+from nnexp.network.model import Network, encode, predict
 from nnexp.recovery.alignment import AlignedNetwork
 
 _UNITS = (KINDS[1], KINDS[5], KINDS[2], KINDS[3])
@@ -28,19 +28,19 @@ def network_figure(aligned: AlignedNetwork) -> Figure:
 
     A reference is left out for a task without one; a network of other than two inputs has its weights alone.
     """
-    pairs = [(f"learned: {aligned.title}".rstrip(": "), aligned.parameters)]
+    pairs = [(f"learned: {aligned.title}".rstrip(": "), aligned.network)]
     if aligned.reference is not None:
         pairs.append(("hand-designed", aligned.reference))
     surfaces = aligned.task.n_inputs == 2
-    rows = min(aligned.parameters.hidden_size, _MOST_ROWS) + 1
+    rows = min(aligned.network.hidden_size, _MOST_ROWS) + 1
     rows += 0 if aligned.reference is None else aligned.reference.hidden_size + 1
     with styled():
         height = max(4.5 if surfaces else 0.0, 0.27 * rows + 1.6)
         figure = new_figure(height)
         right = 0.0
-        for i, (title, parameters) in enumerate(pairs if surfaces else []):
+        for i, (title, network) in enumerate(pairs if surfaces else []):
             axes = figure.add_axes((0.05 + 0.33 * i, 0.85 / height, 0.285, 3.3 / height))
-            _surface(axes, aligned, parameters, title, numbered=i == 0)
+            _surface(axes, aligned, network, title, numbered=i == 0)
             right = 0.05 + 0.33 * i + 0.285
         left = right + 0.11 if surfaces else 0.12
         _weights(figure, aligned, pairs, left=left, width=min(0.98 - left, 0.5))
@@ -52,22 +52,22 @@ def best_network_png(aligned: AlignedNetwork, dpi: int = 110) -> bytes:
     return png(network_figure(aligned), dpi)
 
 
-def _surface(axes: Axes, aligned: AlignedNetwork, parameters: Parameters, title: str, *, numbered: bool) -> None:
-    X, Y = encode(aligned.task, aligned.encoding)
+def _surface(axes: Axes, aligned: AlignedNetwork, network: Network, title: str, *, numbered: bool) -> None:
+    X, Y = encode(aligned.task, network.encoding)
     low, high = float(X.min()), float(X.max())
     margin = 0.5 * (high - low)
     ends = np.linspace(low - margin, high + margin, 121)
     points = np.array([axis.ravel() for axis in np.meshgrid(ends, ends)])
-    surface = predict(parameters, points, activation=aligned.activation).reshape(len(ends), len(ends))
+    surface = predict(network, points).reshape(len(ends), len(ends))
     box = (ends[0], ends[-1], ends[0], ends[-1])
     axes.imshow(surface, extent=box, origin="lower", cmap="cividis", vmin=0, vmax=1, interpolation="bilinear")
     axes.contour(ends, ends, surface, levels=[0.5], colors="white", linewidths=1.2, linestyles=":")
     handles = []
-    for k in range(min(parameters.hidden_size, 8)):
+    for k in range(min(network.hidden_size, 8)):
         matched = k < aligned.matched or (aligned.reference is None and k < len(_UNITS))
         color = _UNITS[k % len(_UNITS)] if matched else "#bbbbbb"
         style: Any = DASHES[k % 2] if matched else ":"
-        _line(axes, parameters, k, ends, color=color, style=style, width=2.4 if matched else 1.0)
+        _line(axes, network, k, ends, color=color, style=style, width=2.4 if matched else 1.0)
         if matched:
             explained = aligned.explained if numbered else aligned.designed or aligned.explained
             label = f"a{k + 1} = 0: {explained['hidden'][k]['gate']}"
@@ -86,9 +86,7 @@ def _surface(axes: Axes, aligned: AlignedNetwork, parameters: Parameters, title:
         axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=8.5)
 
 
-def _line(
-    axes: Axes, p: Parameters, k: int, ends: NDArray[np.float64], *, color: str, style: Any, width: float
-) -> None:
+def _line(axes: Axes, p: Network, k: int, ends: NDArray[np.float64], *, color: str, style: Any, width: float) -> None:
     """Where a hidden unit's w·x + b is 0, inside the picture."""
     (w1, w2), b = p.W1[0, k].astype(float), float(p.b1[0, k])
     if not np.isfinite([w1, w2, b]).all() or max(abs(w1), abs(w2)) == 0:
@@ -102,7 +100,7 @@ def _line(
 
 
 def _weights(
-    figure: Figure, aligned: AlignedNetwork, pairs: list[tuple[str, Parameters]], *, left: float, width: float
+    figure: Figure, aligned: AlignedNetwork, pairs: list[tuple[str, Network]], *, left: float, width: float
 ) -> None:
     """Each network's weights as coloured numbers, a row a hidden unit; matched units of both are in one order."""
     height = figure.get_figheight()
@@ -132,6 +130,6 @@ def _weights(
         axes.tick_params(length=0, top=False, labeltop=False)
         for side in ("left", "bottom"):
             axes.spines[side].set_visible(False)
-        form = f" ({aligned.activation})" if i else ""
+        form = f" ({p.activation})" if i else ""
         axes.set_title(("weights, learned" if i == 0 else f"hand-designed{form}") + more)
         top -= box + 0.25 + 0.55
