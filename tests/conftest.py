@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.helpers.servers import mlflow_server, postgresql
+from tests.helpers.postgresql import Server, running
+from tests.helpers.servers import mlflow_server
 
 if TYPE_CHECKING:
     from nnexp.tracking.outbox import Spool
@@ -31,6 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="long mode only: set NNEXP_LONG=1"))
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server that all tests of the session share."""
+    with running() as server:
+        yield server
+
+
 @pytest.fixture(scope="session", params=STORES)
 def tracking_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an embedded database, of `mlflow server` on SQLite, and of one on PostgreSQL."""
@@ -41,7 +49,8 @@ def tracking_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
         with mlflow_server(f"sqlite:///{directory}/mlflow.db", directory) as server:
             yield server.uri
     else:
-        with postgresql() as database, mlflow_server(database, directory) as server:
+        database = request.getfixturevalue("postgresql").database()
+        with mlflow_server(database, directory) as server:
             yield server.uri
 
 

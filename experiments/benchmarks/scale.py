@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from nnexp.search import sweep_file
-from nnexp.study import SweepStudy, open_storage
+from nnexp.study import SweepStudy, Worker, open_storage
 
 HERE = Path(__file__).parent
 AROUND = 50  # trials on each side of the mark, whose median counts
@@ -43,7 +43,7 @@ def costs(sampler: str, trials: int, storage: str) -> list[float]:
         address = storage if "://" in storage else str(Path(directory) / storage)
         with open_storage(address) as store:
             study = SweepStudy.create(store, sweep_file.parse(file(sampler, trials)))
-            worker = study.join()
+            worker = Worker.join(study)
             found: list[float] = []
             while len(found) < trials:
                 began = time.perf_counter()

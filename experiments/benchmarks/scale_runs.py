@@ -32,7 +32,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 from nnexp.network.settings import Settings
 from nnexp.recovery import intervals
 from nnexp.search import sweep_file
-from nnexp.study import SweepStudy, open_storage
+from nnexp.study import SweepStudy, Worker, open_storage
 from nnexp.tracking import provenance
 from nnexp.tracking.outbox import Evidence, Spool
 from nnexp.tracking.store import Tracking
@@ -103,7 +103,7 @@ def fill(directory: Path, runs: int, delivered: int) -> None:
     rates: dict[int, float] = {}
     with open_storage(str(directory / "nnexp.journal")) as store:
         study = SweepStudy.create(store, plan)
-        worker = study.join()
+        worker = Worker.join(study)
         while len(rates) < runs:
             for claim in worker.claim(plan.batch):
                 metrics, settings = finals(claim.number), plan.settings(claim.params)

@@ -29,7 +29,8 @@ import psycopg
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from tests.helpers.servers import MlflowServer, postgresql  # noqa: E402 - the tests' servers, from the checkout
+from tests.helpers.postgresql import running  # noqa: E402 - the tests' servers, from the checkout
+from tests.helpers.servers import MlflowServer  # noqa: E402
 
 SWEEP = """name = "{name}"
 trials = {trials}
@@ -74,7 +75,8 @@ class Stores:
 @contextmanager
 def stores(directory: Path, servers: int) -> Iterator[Stores]:
     """PostgreSQL with two databases, and `mlflow server` of so many processes on one of them."""
-    with postgresql() as address:
+    with running(password="benchmark") as database:  # noqa: S106
+        address = database.address("postgres")
         admin = address.removesuffix("postgres")
         with psycopg.connect(address, autocommit=True) as connection:
             for name in ("optuna", "mlflow"):

@@ -16,7 +16,7 @@ from nnexp.runner import signals
 from nnexp.runner.finalize import is_concluded
 from nnexp.runner.repair import Repair
 from nnexp.stores import Stores
-from nnexp.study import Store, SweepStudy, TrialRecord, open_storage
+from nnexp.study import Store, SweepStudy, Trial, open_storage
 from nnexp.tracking.outbox import Entry, Spool
 from nnexp.tracking.schema import ENDED, STATUS, SWEEP_FILE, RunRecord, SweepRun
 from nnexp.tracking.store import Tracking
@@ -68,7 +68,7 @@ def examine(stores: Stores, name: str | None = None, *, repair: bool = False) ->
     """
     with signals.taken() as interrupted, open_storage(stores.storage, create=False) as storage:
         tracking = Tracking(stores.tracking_uri)
-        names = [name] if name is not None else [summary.name for summary in SweepStudy.names(storage)]
+        names = [name] if name is not None else [stored.name for stored in SweepStudy.list_all(storage)]
         found: list[Finding] = []
         for each in names:
             found += _examined(storage, each, tracking, stores, repair, interrupted)
@@ -145,7 +145,7 @@ class Examination:
     def __init__(self, study: SweepStudy, tracking: Tracking, spool: Spool) -> None:
         self.study, self.tracking, self.spool = study, tracking, spool
         self.name = study.name
-        self.busy = bool(study.alive())
+        self.busy = bool(study.live_workers())
         self.trials = {trial.number: trial for trial in study.trials()}
         self.finished = {number for number, trial in self.trials.items() if trial.is_finished}
         self.parent: SweepRun | None = tracking.find_sweep(self.name)
@@ -235,7 +235,7 @@ class Examination:
             if record.trial in self.finished and (lacks := self._lacks(record, self.trials[record.trial]))
         }
 
-    def _lacks(self, record: RunRecord, trial: TrialRecord) -> str:
+    def _lacks(self, record: RunRecord, trial: Trial) -> str:
         """What a run lacks, in words; nothing when it is whole."""
         if record.status != STATUS[trial.state]:
             return f"is {record.status}, its trial {trial.state}"

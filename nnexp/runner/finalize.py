@@ -17,7 +17,7 @@ from nnexp.runner import jobs
 from nnexp.runner import pool as execution
 from nnexp.runner.publish import publish
 from nnexp.runner.retry import Patience
-from nnexp.study import FinishedState, SweepStudy, TrialRecord, Worker
+from nnexp.study import FinishedState, SweepStudy, Trial, Worker
 from nnexp.tracking.delivery import Writer
 from nnexp.tracking.outbox import Entry, Spool
 from nnexp.tracking.schema import SweepRun
@@ -89,7 +89,7 @@ class Conclusion:
         writer = self.study.set_once(key, self.worker.id)
         if writer == self.worker.id:
             return True
-        return writer in self.worker.dead() and self.study.swap(key, writer, self.worker.id)
+        return writer in self.worker.dead_workers() and self.study.compare_and_set(key, writer, self.worker.id)
 
     def restore(self, pool: Executor) -> list[int]:
         """Sees to it that every finished trial is in MLflow once, in full; gives the numbers that were trained again.
@@ -99,7 +99,7 @@ class Conclusion:
         made = []
         while lost := self._undelivered():
             waiting = {entry.trial: entry for entry in self.spool.entries(self.study.name)}
-            dead = self.worker.dead()
+            dead = self.worker.dead_workers()
             sent, pause = self.writer.delivered, TICK
             for trial in lost:
                 if trial.number in waiting:
@@ -114,13 +114,13 @@ class Conclusion:
         self.tracking.delete_duplicates(self.study.name)
         return made
 
-    def _undelivered(self) -> list[TrialRecord]:
+    def _undelivered(self) -> list[Trial]:
         """The finished trials that have no ended run."""
         runs = self.tracking.delivered_trials(self.study.name)
         ended = {number for number, of_trial in runs.items() if of_trial[0][1] != "RUNNING"}
         return [trial for trial in self.study.trials() if trial.is_finished and trial.number not in ended]
 
-    def again(self, pool: Executor, trial: TrialRecord) -> Entry:
+    def again(self, pool: Executor, trial: Trial) -> Entry:
         """A trial's evidence made again, in the spool: the same networks to the bit.
 
         Raises:

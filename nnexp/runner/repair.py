@@ -53,7 +53,7 @@ class Repair:
         if (finished := self.study.counts().finished) > self.study.sweep.trials:
             # Trials cannot be taken out of a study, and they are as good as the others.
             self.study = SweepStudy.create(self.study.store, self.study.sweep.replace(trials=finished))
-        if self.study.alive():
+        if self.study.live_workers():
             return
         with self._at_work() as (worker, writer, run):
             self._reclaim(worker)
@@ -75,7 +75,7 @@ class Repair:
     def _at_work(self) -> Iterator[tuple[Worker, Writer, SweepRun]]:
         run = parent(self.study, self.tracking, self.patience)
         self.spool.clean()
-        worker = self.study.join()
+        worker = Worker.join(self.study)
         writer = open_writer(self.tracking, run, self.study.sweep.lease)
         with leaving(worker, writer), worker.keep_beating():
             yield worker, writer, run

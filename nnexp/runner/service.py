@@ -129,7 +129,7 @@ def open_studies(storage: Store, names: Sequence[str], *, concluded: bool) -> li
         NotFoundError: a named sweep is not there.
     """
     found = []
-    for name in names or [each.name for each in SweepStudy.names(storage)]:
+    for name in names or [each.name for each in SweepStudy.list_all(storage)]:
         try:
             study = SweepStudy.open(storage, name)
             # The cheap questions first: a service asks them every other second.

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnexp import collector
 from nnexp.study import SweepStudy, open_storage
 
 if TYPE_CHECKING:
@@ -69,13 +68,13 @@ def status(stores: Stores, name: str | None = None) -> Status:
     Raises:
         NotFoundError: no such sweep. StoreError: the study store cannot be opened.
     """
-    with collector.paused(), open_storage(stores.storage, create=False) as storage:
-        names = [name] if name is not None else [summary.name for summary in SweepStudy.names(storage)]
+    with open_storage(stores.storage, create=False) as storage:
+        names = [name] if name is not None else [stored.name for stored in SweepStudy.list_all(storage)]
         return Status([_state(SweepStudy.open(storage, each)) for each in names])
 
 
 def _state(study: SweepStudy) -> SweepState:
-    counts, best, alive = study.counts(), study.best(), study.present()
+    counts, best, alive = study.counts(), study.best(), study.current_workers()
     state = "done" if counts.left <= 0 else "stopped" if study.stop_requested() else "working" if alive else "open"
     values = None if best is None else best.values
     workers = []

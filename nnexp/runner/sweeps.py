@@ -114,7 +114,7 @@ def delete(name: str, *, stores: Stores) -> None:
     found = False
     with contextlib.suppress(NotFoundError), open_storage(stores.storage, create=False) as storage:
         study = SweepStudy.open(storage, name)
-        if busy := study.alive():
+        if busy := study.live_workers():
             raise NnexpError(f"sweep {name!r}: {len(busy)} workers are on it; first: nnexp stop {name}")
         study.delete()
         found = True
@@ -156,7 +156,7 @@ def work_on(
     def open_pool() -> Executor:
         return execution.open_pool(pool or "processes", workers)
 
-    worker = study.join()
+    worker = Worker.join(study)
     writer = open_writer(tracking, run, study.sweep.lease)
     with leaving(worker, writer), worker.keep_beating():
         deliver_leftovers(study, spool, writer)

@@ -34,6 +34,7 @@ from nnexp.runner.jobs import Job, Segment
 from nnexp.runner.progress import Progress
 from nnexp.search.sweep_file import AdaptiveSeeds
 from nnexp.study import Claim, FinishedState, SweepStudy, Worker
+from nnexp.study.pruning import rungs
 from nnexp.tracking.delivery import Writer
 from nnexp.tracking.outbox import Spool
 from nnexp.tracking.trial_run import spool_evidence
@@ -97,15 +98,6 @@ class Attempt:
         more = next_round(int(hits.sum()), len(hits), adaptive)
         self.settings = self.settings.replace(seeds=len(hits) + more)
         return more > 0
-
-
-#: The parts of the epochs at which a pruner sees intermediate results.
-RUNGS = {"none": (), "asha": (64, 16, 4), "median": (8, 4, 2)}
-
-
-def rungs(epochs: int, pruner: str) -> list[int]:
-    """The epochs at which a batch halts: where the pruner is asked, then the end."""
-    return sorted({max(1, epochs // part) for part in RUNGS[pruner]} | {epochs})
 
 
 @dataclass
@@ -209,7 +201,7 @@ class SweepWork:
         """A batch's course: every rung for those not pruned, then rounds of further seeds; yields what to wait for."""
         going = attempts
         epochs = self.study.sweep.epochs
-        for until in rungs(epochs, self.study.sweep.pruner):
+        for until in rungs(self.study.sweep):
             yield from self._train(going, until)
             if until < epochs:
                 going = self._prune(going, until)
@@ -229,7 +221,7 @@ class SweepWork:
         """Reports every attempt's value at this rung, in the order of their numbers, then asks which go on."""
         for attempt in attempts:
             value = self._values(attempt.metrics())[0]
-            self.worker.report(attempt.claim, until, math.nan if value is None else value)
+            self.worker.set_intermediate_value(attempt.claim, until, math.nan if value is None else value)
         for attempt in attempts:
             attempt.pruned = self.worker.should_prune(attempt.claim)
         return [attempt for attempt in attempts if not attempt.pruned]
@@ -297,7 +289,7 @@ class SweepWork:
                 "give them more memory, or try fewer --jobs or --pool inline"
             ) from error
         self._raise_interrupted()
-        self.worker.mourn(self.worker.held)
+        self.worker.count_pool_death(self.worker.held)
         self.flying.clear()
 
     def _tell(self) -> None:

@@ -1,14 +1,19 @@
-"""The sweep's study: the trials of a sweep in a shared store. The one place that imports Optuna (floor 3).
+"""The trials of a sweep in Optuna's storage: claims, samplers, pruners and dead workers.
 
-`open_storage` gives a `Store`; `SweepStudy.create` or `SweepStudy.open` the study in it; `SweepStudy.join` a `Worker`,
-which claims trials, finishes them, and takes back what dead workers left.
+`open_storage` opens a `Store`. `SweepStudy.create` and `SweepStudy.open` return the study of a sweep in it.
+`Worker.join` makes this process a worker on that study: it claims trials, finishes them, and takes back the trials of
+dead workers. The other public names are plain values: `Claim`, `Counts`, `FinishedState`, `Reclaimed`, `StoredSweep`,
+`Trial` and `WorkerProcess`.
+
+This package may import `nnexp.search`, `nnexp.network` and the modules beside the packages. It is the only one that
+imports Optuna.
 """
 
 from nnexp.study.claims import Worker
-from nnexp.study.processes import WorkerRecord
+from nnexp.study.processes import WorkerProcess
 from nnexp.study.storage import Store, open_storage
-from nnexp.study.study import SweepStudy, SweepSummary
-from nnexp.study.trials import Claim, Counts, FinishedState, Reclaimed, TrialRecord
+from nnexp.study.study import StoredSweep, SweepStudy
+from nnexp.study.trials import Claim, Counts, FinishedState, Reclaimed, Trial
 
 __all__ = [
     "Claim",
@@ -16,10 +21,10 @@ __all__ = [
     "FinishedState",
     "Reclaimed",
     "Store",
+    "StoredSweep",
     "SweepStudy",
-    "SweepSummary",
-    "TrialRecord",
+    "Trial",
     "Worker",
-    "WorkerRecord",
+    "WorkerProcess",
     "open_storage",
 ]

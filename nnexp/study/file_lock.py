@@ -1,72 +1,75 @@
-"""Locks that the kernel frees when their holder dies, however it dies."""
+"""Locks on files that the kernel releases when their holder dies, however it dies.
+
+The library filelock cannot replace this module, because the journal itself is the locked file. filelock creates a
+missing file, so that a deleted journal would come back empty, and its version 3 truncates the file that it locks.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
 from nnexp.errors import StoreError
 
-#: Seconds that a process waits for a lock before it gives up: a holder works for milliseconds, unless it was stopped.
-PATIENCE = 60.0
+#: Seconds that a process waits for a lock: a holder needs it for milliseconds, unless it was suspended.
+TIMEOUT = 60.0
 
-_held: set[int] = set()
+_open_descriptors: set[int] = set()
 
 
 def _close_inherited() -> None:
-    """A forked child drops its copies: else a lock would outlive its owner for as long as the child lives."""
-    for fd in _held:
+    """Close the copies in a forked child: otherwise a lock would outlive its owner for as long as the child lives."""
+    for fd in _open_descriptors:
         os.close(fd)
-    _held.clear()
+    _open_descriptors.clear()
 
 
 os.register_at_fork(after_in_child=_close_inherited)
 
 
-def acquire(path: Path, flags: int, patience: float = PATIENCE) -> int:
-    """Open ``path`` and lock it for this open file alone; returns the descriptor.
+def acquire(path: Path, flags: int, timeout: float = TIMEOUT) -> int:
+    """Open ``path`` and lock it exclusively; returns the file descriptor, which `release` closes.
 
     Raises:
         OSError: the file cannot be opened.
-        StoreError: another process held the lock for all of ``patience`` seconds.
+        StoreError: another process held the lock for all of ``timeout`` seconds.
     """
     fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
-    _held.add(fd)
-    deadline = time.monotonic() + patience
-    pause = 0.0005
+    _open_descriptors.add(fd)
+    retrying = Retrying(
+        retry=retry_if_exception_type(BlockingIOError),
+        wait=wait_exponential(0.0005, max=0.02),
+        stop=stop_after_delay(timeout),
+    )
     try:
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return fd
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise StoreError(
-                        f"{path}: locked by another process for {patience:.0f} s; is one of its workers stopped?"
-                    ) from None
-            time.sleep(pause)
-            pause = min(2 * pause, 0.02)
-    except BaseException:
+        retrying(fcntl.flock, fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException as error:
         release(fd)
+        if isinstance(error, RetryError):
+            raise StoreError(
+                f"{path}: locked by another process for {timeout:.0f} s; is one of the sweep's workers suspended?"
+            ) from None
         raise
+    return fd
 
 
 def release(fd: int) -> None:
-    """Unlock and close what `acquire` gave."""
-    _held.discard(fd)
+    """Unlock and close the descriptor that `acquire` returned."""
+    _open_descriptors.discard(fd)
     try:
-        fcntl.flock(fd, fcntl.LOCK_UN)  # a child forked meanwhile may share the open file: closing alone would not do
+        fcntl.flock(fd, fcntl.LOCK_UN)  # closing is not enough: a child forked meanwhile may share the open file
     finally:
         os.close(fd)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file at ``path``, made if missing, for the time of the block."""
+    """Hold a lock on the file at ``path``, created if missing, for the duration of the block."""
     fd = acquire(path, os.O_RDWR | os.O_CREAT)
     try:
         yield

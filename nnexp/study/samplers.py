@@ -1,15 +1,15 @@
-"""What a sweep tries next: the parameters of trial k.
+"""The samplers: which parameters trial k of a sweep tries.
 
-``random``, ``qmc`` and ``grid`` are pure: trial k is a function of the sweep file and k alone, whoever asks, in
-whatever order. ``tpe`` and ``nsga2`` are Optuna's and look at the trials so far; the trial's number seeds them, so
-that workers draw different suggestions and one worker alone draws the same ones again.
+``random``, ``qmc`` and ``grid`` are pure: trial k is a function of the sweep file and k alone, independent of the
+worker and of the order of the trials. ``tpe`` and ``nsga2`` are Optuna's and use the trials so far. The trial's number
+seeds them, so that workers draw different suggestions, and a single worker draws the same ones in every run.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -23,26 +23,19 @@ from nnexp.search.sweep_file import Sweep
 Searched = Mapping[str, IntRange | FloatRange | Choice]
 Params = dict[str, Any]
 
-#: Which of a sweep's independent random streams is meant; a stream is named by (stream, …) under the sweep's seed.
+#: The independent random streams of a sweep; a stream is seeded by (the sweep's seed, stream, …).
 _RANDOM, _QMC, _GRID, _HISTORY = range(4)
 
 
-class PureSampler(Protocol):
-    """Parameters as a function of the trial's number."""
-
-    def params(self, number: int) -> Params:
-        """The parameters of trial ``number``."""
-
-
-def pure(sweep: Sweep) -> PureSampler | None:
-    """The sampler of a sweep whose trials depend on their number alone; None for those that learn."""
-    kinds: dict[str, type[Random | Sobol | Grid]] = {"random": Random, "qmc": Sobol, "grid": Grid}
-    kind = kinds.get(sweep.sampler)
-    return None if kind is None else kind(sweep.searched, sweep.seed)
+def pure(sweep: Sweep) -> Random | Sobol | Grid | None:
+    """The sampler of a sweep whose trials depend on their number alone; None for ``tpe`` and ``nsga2``."""
+    samplers: dict[str, type[Random | Sobol | Grid]] = {"random": Random, "qmc": Sobol, "grid": Grid}
+    sampler = samplers.get(sweep.sampler)
+    return None if sampler is None else sampler(sweep.searched, sweep.seed)
 
 
 class Random:
-    """Independent draws: trial k from its own stream."""
+    """Independent uniform draws; each trial has a random stream of its own."""
 
     def __init__(self, space: Searched, seed: int) -> None:
         self._space, self._seed = space, seed
@@ -53,13 +46,13 @@ class Random:
 
 
 class Sobol:
-    """Point k of a scrambled Sobol sequence over all dimensions, those of lists included."""
+    """Trial k is point k of a scrambled Sobol sequence over all dimensions, lists included."""
 
     def __init__(self, space: Searched, seed: int) -> None:
-        from scipy.stats import qmc  # scipy.stats is slow to load, and few sweeps need it
+        from scipy.stats import qmc  # slow to load, and few sweeps need it
 
         self._space = space
-        # scipy named the argument seed before 1.15 and rng since; the scrambled sequence is the same.
+        # SciPy 1.15 renamed this argument to rng, and accepts both; the scrambled sequence is the same.
         self._points = qmc.Sobol(max(len(space), 1), scramble=True, seed=_stream(seed, _QMC))
 
     def params(self, number: int) -> Params:
@@ -72,7 +65,7 @@ class Sobol:
 
 
 class Grid:
-    """Every combination of the lists once, in an order shuffled by the seed: a grid cut short is still even."""
+    """Every combination of the lists once, in random order, so that a part of the grid is a sample of all of it."""
 
     def __init__(self, space: Searched, seed: int) -> None:
         self._lists: dict[str, Sequence[Any]] = {
@@ -84,37 +77,37 @@ class Grid:
         """The parameters of trial ``number``."""
         rest = int(self._order[number])
         params: Params = {}
-        for key, values in reversed(self._lists.items()):  # the last list turns fastest
+        for key, values in reversed(self._lists.items()):  # the last list varies fastest
             rest, i = divmod(rest, len(values))
             params[key] = values[i]
         return {key: params[key] for key in self._lists}
 
 
 def suggest(sweep: Sweep, study: Study, trial: FrozenTrial) -> Params:
-    """What Optuna's ``tpe`` or ``nsga2`` suggests for a running trial, given the trials so far.
+    """The parameters that Optuna's ``tpe`` or ``nsga2`` suggests for a running trial, given the trials so far.
 
-    The whole space is given to the sampler, rather than the part that it infers from earlier trials: it is known.
+    The sampler receives the declared search space; Optuna would otherwise infer it from the earlier trials.
     """
     space = distributions(sweep.searched)
-    sampler = _learning(sweep, trial.number)
+    sampler = _optuna_sampler(sweep, trial.number)
     searched = {key: dist for key, dist in space.items() if not dist.single()}
     params = sampler.sample_relative(study, trial, searched)
     for key, dist in space.items():
         if key not in params:
             params[key] = sampler.sample_independent(study, trial, key, dist)
-    return {key: _plain(params[key]) for key in space}
+    return {key: _to_python(params[key]) for key in space}
 
 
 def distributions(space: Searched) -> dict[str, BaseDistribution]:
-    """The search space in Optuna's terms."""
+    """The search space as Optuna's distributions."""
     return {key: _distribution(dim) for key, dim in space.items()}
 
 
-def _learning(sweep: Sweep, number: int) -> BaseSampler:
+def _optuna_sampler(sweep: Sweep, number: int) -> BaseSampler:
     seed = int(np.random.SeedSequence((sweep.seed, _HISTORY, number)).generate_state(1)[0])
     if sweep.sampler == "nsga2":
         return NSGAIISampler(seed=seed)
-    # The liar takes running trials for bad ones, so that a batch asked at once spreads.
+    # The constant liar treats running trials as poor ones, so that the trials of one batch differ from each other.
     return TPESampler(seed=seed, constant_liar=True)
 
 
@@ -126,12 +119,12 @@ def _distribution(dim: IntRange | FloatRange | Choice) -> BaseDistribution:
     return FloatDistribution(dim.low, dim.high, log=dim.log)
 
 
-def _stream(seed: int, *name: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence((seed, *name)))
+def _stream(seed: int, *key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence((seed, *key)))
 
 
 def _from_cube(space: Searched, point: np.ndarray[Any, np.dtype[np.float64]]) -> Params:
-    """The parameters at a point of the unit cube [0, 1)^d, a dimension a coordinate."""
+    """The parameters at a point (d,) of the unit cube [0, 1)^d, one coordinate per dimension of the space."""
     return {key: _at(dim, float(u)) for (key, dim), u in zip(space.items(), point, strict=False)}
 
 
@@ -139,17 +132,17 @@ def _at(dim: IntRange | FloatRange | Choice, u: float) -> Any:
     if isinstance(dim, Choice):
         return dim.values[min(int(u * len(dim.values)), len(dim.values) - 1)]
     if isinstance(dim, IntRange):
-        # Each whole number owns the interval of width 1 around it.
-        whole = round(_between(dim.low - 0.5, dim.high + 0.5, u, dim.log))
-        return min(max(whole, dim.low), dim.high)
+        # Each integer is drawn from the interval of width 1 around it.
+        integer = round(_between(dim.low - 0.5, dim.high + 0.5, u, dim.log))
+        return min(max(integer, dim.low), dim.high)
     return min(max(_between(dim.low, dim.high, u, dim.log), dim.low), dim.high)
 
 
 def _between(low: float, high: float, u: float, log: bool) -> float:
     if log:
         return math.exp(_between(math.log(low), math.log(high), u, False))
-    return low * (1 - u) + high * u  # never overflows, whatever the ends
+    return low * (1 - u) + high * u  # low + (high - low) * u could overflow
 
 
-def _plain(value: Any) -> Any:
+def _to_python(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value

@@ -1,4 +1,4 @@
-"""A study's trials as this process knows them: what is finished is converted once and never looked at again."""
+"""The trials of a study as this process knows them: a finished trial is converted once and never read again."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from optuna.storages import BaseStorage
 from optuna.storages.journal import JournalStorage
 from optuna.trial import FrozenTrial
 
-from nnexp.study.trials import Counts, TrialRecord, record
+from nnexp.study.trials import Counts, Trial
 
 
-class View:
-    """The trials of one study; `refresh` costs little where little has changed.
+class TrialCache:
+    """The trials of one study; `refresh` is cheap when few of them have changed.
 
     Attributes:
-        total: how many trials there are; the next one's number.
-        unfinished: the others than `finished`, by number.
+        total: the number of trials, which is the number of the next one.
+        unfinished: the trials that are not in a final state, by number.
     """
 
     def __init__(self, storage: BaseStorage, study_id: int) -> None:
         self._storage = storage
         self._study_id = study_id
-        self._finished: dict[int, TrialRecord] = {}
-        self._states: Counter[str] = Counter()
+        self._finished: dict[int, Trial] = {}
+        self._finished_states: Counter[str] = Counter()
         self.total = 0
         self.unfinished: list[FrozenTrial] = []
 
     def refresh(self) -> None:
-        """Look at what was not finished last time, and at what is new.
+        """Read the trials that were not finished at the last refresh, and the new ones.
 
         Raises:
             KeyError: the study was deleted.
         """
-        news = list(self._news())
+        changed = list(self._possibly_changed())
         self.unfinished = []
-        for trial in news:
+        for trial in changed:
             if trial.state.is_finished():
-                self._finished[trial.number] = record(trial)
-                self._states[trial.state.name] += 1
+                self._finished[trial.number] = Trial.from_optuna(trial)
+                self._finished_states[trial.state.name] += 1
             else:
                 self.unfinished.append(trial)
 
-    def _news(self) -> Iterator[FrozenTrial]:
-        """The trials that may not be as they were, by number."""
+    def _possibly_changed(self) -> Iterator[FrozenTrial]:
+        """The trials that may differ from what is known, by number."""
         if self.total and isinstance(self._storage, JournalStorage):
-            # It answers from memory, yet copies the list of all trials when asked for more than one.
-            self._storage.get_study_directions(self._study_id)
+            # It has all trials in memory, but copies the list of all of them unless asked for one trial at a time.
+            self._storage.get_study_directions(self._study_id)  # raises KeyError if the study was deleted
             yield from (self._storage.get_trial(trial._trial_id) for trial in self.unfinished)
             while (trial_id := self._trial_id(self.total)) is not None:
                 self.total += 1
@@ -64,15 +64,20 @@ class View:
         except KeyError:
             return None
 
-    def records(self) -> list[TrialRecord]:
+    def trials(self) -> list[Trial]:
         """All trials, by number."""
-        every = [*self._finished.values(), *map(record, self.unfinished)]
-        return sorted(every, key=lambda trial: trial.number)
+        everything = [*self._finished.values(), *map(Trial.from_optuna, self.unfinished)]
+        return sorted(everything, key=lambda trial: trial.number)
 
     def counts(self, budget: int) -> Counts:
-        """The trials by state."""
-        open_states = Counter(trial.state.name for trial in self.unfinished)
-        done = self._states
+        """The number of trials in each state."""
+        unfinished = Counter(trial.state.name for trial in self.unfinished)
+        finished = self._finished_states
         return Counts(
-            done["COMPLETE"], done["PRUNED"], done["FAIL"], open_states["RUNNING"], open_states["WAITING"], budget
+            complete=finished["COMPLETE"],
+            pruned=finished["PRUNED"],
+            failed=finished["FAIL"],
+            running=unfinished["RUNNING"],
+            waiting=unfinished["WAITING"],
+            budget=budget,
         )

@@ -1,4 +1,4 @@
-"""What others see of a study: frozen trials, claims and counts, and how trials are ranked."""
+"""The trials of a study as plain values: a trial, a worker's claim on it, counts by state, and which trial is best."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from optuna.trial import FrozenTrial
 State = Literal["RUNNING", "WAITING", "COMPLETE", "PRUNED", "FAIL"]
 FinishedState = Literal["COMPLETE", "PRUNED", "FAIL"]
 
-#: The trial attributes that this package writes, each one JSON value, since every attribute is a write of its own:
-#: who has it (worker, attempt, deaths, alone), what came of it (worker, attempt, attrs), and its parameters in the
-#: rare case that they were stored for another number (Optuna does not let them be changed).
+#: The trial attributes that this package writes. Each is one JSON object, since every attribute costs a write.
+#: CLAIM: the worker that holds the trial (worker, attempt, deaths, alone).
+#: RESULT: the outcome (worker, attempt, attrs).
+#: PARAMS: the parameters, in the rare case that Optuna stored those of another number; Optuna cannot change them.
 CLAIM = "nnexp:claim"
 PARAMS = "nnexp:params"
 RESULT = "nnexp:result"
@@ -27,11 +28,11 @@ class Claim:
     """A trial that a worker has taken to train.
 
     Attributes:
-        number: the trial's number, the sweep's slot from 0.
-        trial_id: its key in the study store.
-        params: its searched settings.
-        attempt: 1 for the first worker that tries it.
-        worker: who took it.
+        number: the trial's number within the sweep, from 0.
+        trial_id: the trial's key in the study store.
+        params: the values of the searched settings.
+        attempt: 1 for the first worker that tries the trial.
+        worker: the id of the worker that took it.
     """
 
     number: int
@@ -42,21 +43,22 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class TrialRecord:
-    """A trial as the study holds it.
+class Trial:
+    """A trial as the study stores it.
 
     Attributes:
-        number: the sweep's slot from 0.
-        trial_id: its key in the study store.
-        state: Optuna's name for it.
-        params: its searched settings (partly there if its worker died while taking it).
-        values: a value for each objective; infinite where the objective was undefined.
-        attrs: what `Worker.finish` was given: final metrics and the like.
-        owner: the worker that has or finished it.
-        attempt: how many workers have tried it.
-        deaths: how many of them died meanwhile. alone: how many of these while they trained nothing else.
-        started: when the last of them took it.
-        finished: when it was finished.
+        number: the trial's number within the sweep, from 0.
+        trial_id: the trial's key in the study store.
+        state: Optuna's name of the state.
+        params: the values of the searched settings; incomplete if a worker died while it was claiming the trial.
+        values: one value per objective; infinite where the objective was undefined.
+        attrs: what was passed to `Worker.finish`, such as the final metrics.
+        owner: the id of the worker that holds the trial or finished it.
+        attempt: the number of workers that have tried it.
+        deaths: the number of workers that died while they held it.
+        deaths_alone: the number of those that trained no other trial when they died.
+        started: when the last attempt began.
+        finished: when the trial was finished.
     """
 
     number: int
@@ -68,18 +70,39 @@ class TrialRecord:
     owner: str | None = None
     attempt: int = 0
     deaths: int = 0
-    alone: int = 0
+    deaths_alone: int = 0
     started: datetime | None = None
     finished: datetime | None = None
 
     @property
     def is_finished(self) -> bool:
-        """Whether its state is final."""
+        """Whether the state is final."""
         return self.state in ("COMPLETE", "PRUNED", "FAIL")
+
+    @classmethod
+    def from_optuna(cls, trial: FrozenTrial) -> Trial:
+        """Convert Optuna's trial, with the attributes that this package stored in it."""
+        claim = trial.user_attrs.get(CLAIM, {})
+        result = trial.user_attrs.get(RESULT, {})
+        holder = result if trial.state.is_finished() else claim
+        return cls(
+            number=trial.number,
+            trial_id=trial._trial_id,
+            state=cast("State", trial.state.name),
+            params={**trial.params, **trial.user_attrs.get(PARAMS, {})},
+            values=None if trial.values is None else tuple(trial.values),
+            attrs=result.get("attrs", {}),
+            owner=holder.get("worker"),
+            attempt=holder.get("attempt", 0),
+            deaths=claim.get("deaths", 0),
+            deaths_alone=claim.get("alone", 0),
+            started=_in_utc(trial.datetime_start),
+            finished=_in_utc(trial.datetime_complete),
+        )
 
 
 class Counts(NamedTuple):
-    """Trials by state, of the sweep's ``budget`` slots."""
+    """The number of trials in each state; ``budget`` is the number of trials that the sweep asks for."""
 
     complete: int
     pruned: int
@@ -90,49 +113,31 @@ class Counts(NamedTuple):
 
     @property
     def finished(self) -> int:
-        """Slots that are done with: COMPLETE, PRUNED and set aside."""
+        """The number of trials in a final state."""
         return self.complete + self.pruned + self.failed
 
     @property
     def left(self) -> int:
-        """Slots that are not."""
+        """The number of trials still to be finished."""
         return self.budget - self.finished
 
 
 class Reclaimed(NamedTuple):
-    """What was taken back from dead workers, by trial number."""
+    """The numbers of the trials taken back from dead workers: those to be tried again, and those set aside as FAIL."""
 
     waiting: list[int]
     set_aside: list[int]
 
 
-def record(trial: FrozenTrial) -> TrialRecord:
-    """A trial in the package's own terms."""
-    claim = trial.user_attrs.get(CLAIM, {})
-    result = trial.user_attrs.get(RESULT, {})
-    finisher = result if trial.state.is_finished() else claim
-    return TrialRecord(
-        number=trial.number,
-        trial_id=trial._trial_id,
-        state=cast("State", trial.state.name),
-        params={**trial.params, **trial.user_attrs.get(PARAMS, {})},
-        values=None if trial.values is None else tuple(trial.values),
-        attrs=result.get("attrs", {}),
-        owner=finisher.get("worker"),
-        attempt=finisher.get("attempt", 0),
-        deaths=claim.get("deaths", 0),
-        alone=claim.get("alone", 0),
-        started=_aware(trial.datetime_start),
-        finished=_aware(trial.datetime_complete),
-    )
-
-
-def _aware(moment: datetime | None) -> datetime | None:
+def _in_utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.astimezone(UTC)
 
 
-def feasible(values: Sequence[float | None], directions: Sequence[str]) -> list[float]:
-    """``values`` with the worst there is for an undefined one (None or nan), since Optuna takes nan for a failure."""
+def replace_undefined(values: Sequence[float | None], directions: Sequence[str]) -> list[float]:
+    """``values`` with the worst possible value in place of each undefined one (None or nan).
+
+    Optuna would count a trial with a nan as failed.
+    """
     worst = {"maximize": -math.inf, "minimize": math.inf}
     return [
         worst[direction] if value is None or math.isnan(value) else float(value)
@@ -140,20 +145,20 @@ def feasible(values: Sequence[float | None], directions: Sequence[str]) -> list[
     ]
 
 
-def best(trials: Iterable[TrialRecord], direction: str) -> TrialRecord | None:
-    """The COMPLETE trial of the best first objective; ties by higher ``solved_rate``, then by lower number."""
-    return min(filter(_is_complete, trials), key=_order(direction), default=None)
+def best(trials: Iterable[Trial], direction: str) -> Trial | None:
+    """The COMPLETE trial with the best first objective; a tie goes to the higher ``solved_rate``, then lower number."""
+    return min(filter(_is_complete, trials), key=_rank(direction), default=None)
 
 
-def _is_complete(trial: TrialRecord) -> bool:
+def _is_complete(trial: Trial) -> bool:
     return trial.state == "COMPLETE" and trial.values is not None
 
 
-def _order(direction: str) -> Callable[[TrialRecord], tuple[float, float, int]]:
+def _rank(direction: str) -> Callable[[Trial], tuple[float, float, int]]:
     sign = -1.0 if direction == "maximize" else 1.0
-    return lambda trial: (sign * (trial.values or (0.0,))[0], -_solved(trial), trial.number)
+    return lambda trial: (sign * (trial.values or (0.0,))[0], -_solved_rate(trial), trial.number)
 
 
-def _solved(trial: TrialRecord) -> float:
+def _solved_rate(trial: Trial) -> float:
     value = trial.attrs.get("solved_rate", -math.inf)
     return float(value) if isinstance(value, int | float) and not math.isnan(value) else -math.inf

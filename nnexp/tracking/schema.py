@@ -9,7 +9,6 @@ from typing import Any
 
 from mlflow.entities import Run
 
-from nnexp import collector
 from nnexp.errors import StoreError
 
 SWEEP, TRIAL, ROLE = "nnexp.sweep", "nnexp.trial", "nnexp.role"
@@ -53,8 +52,7 @@ def pages(search: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
     """Every result of a paged search."""
     token: str | None = None
     while True:
-        with collector.paused():
-            page = search(*args, page_token=token, **kwargs)
+        page = search(*args, page_token=token, **kwargs)
         yield from page
         token = page.token
         if not token:

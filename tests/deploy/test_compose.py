@@ -20,7 +20,8 @@ import pytest
 import yaml
 
 from tests.helpers.podman import ROOT, Podman, wait_for
-from tests.helpers.servers import free_port, postgresql, postgresql_programs
+from tests.helpers.postgresql import running
+from tests.helpers.servers import free_port
 
 pytest_plugins = ["tests.helpers.images"]
 
@@ -190,16 +191,13 @@ class Machine:
 @pytest.fixture
 def machine(services: dict[str, Any], tmp_path: Path) -> Iterator[Machine]:
     """A PostgreSQL server with the databases that the postgres service's script makes, and nothing else yet."""
-    programs = postgresql_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's initdb is not on this machine")
     secrets = tmp_path / "secrets"
-    with postgresql() as address:
-        password, port = re.fullmatch(r"postgresql://postgres:(.*)@127.0.0.1:(\d+)/postgres", address).groups()  # type: ignore[union-attr]
+    with running() as server:
+        port = str(server.port)
         make_secrets(secrets, PGHOST="127.0.0.1", PGPORT=port)
         script = next(v.partition(":")[0] for v in services["postgres"]["volumes"] if "initdb.d" in v)
-        there = {"PGHOST": "127.0.0.1", "PGPORT": port, "PGPASSWORD": password, "SECRETS": str(secrets)}
-        psql = os.environ | there | {"PATH": f"{programs}:{os.environ['PATH']}"}
+        there = {"PGHOST": "127.0.0.1", "PGPORT": port, "PGPASSWORD": server.password, "SECRETS": str(secrets)}
+        psql = os.environ | there | {"PATH": f"{server.programs}:{os.environ['PATH']}"}
         subprocess.run(["sh", ROOT / script], env=psql, check=True)
         ui = free_port()
         replacements = {

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for tests: its own cluster in a temporary directory, on a port of its own."""
+"""A real PostgreSQL server for tests: a new cluster in a temporary directory, on a free port."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-PASSWORD = "p{w}%d @:/é"  # noqa: S105  every character that an address has to quote, and Optuna's template braces
+#: It has characters that an address must quote, and braces, which Optuna would take for a template.
+PASSWORD = "p{w}%d @:/é"  # noqa: S105
 
 
 class Server:
-    """A running server; `database` makes a new empty database and gives its address."""
+    """A server; `database` creates a new database and returns its address."""
 
-    def __init__(self, programs: Path, directory: Path) -> None:
+    def __init__(self, programs: Path, directory: Path, password: str) -> None:
         self.programs = programs
         self.directory = directory
+        self.password = password
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
 
     def run(self, program: str, *arguments: str) -> str:
-        """Run one of the server's programs as a user that it accepts."""
+        """Run one of PostgreSQL's programs, as the user postgres if this process is root; returns its output."""
         command = [str(self.programs / program), *arguments]
         if os.geteuid() == 0:
             command = ["runuser", "-u", "postgres", "--", *command]
@@ -46,39 +48,42 @@ class Server:
         self.run("pg_ctl", "-D", str(self.directory / "data"), "-l", log, "-o", options, "-w", "start")
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop it; ``immediate`` is a crash."""
+        """Stop it; ``immediate`` simulates a crash."""
         self.run("pg_ctl", "-D", str(self.directory / "data"), "-m", mode, "-w", "stop")
 
     def database(self) -> str:
-        """The address of a new database, as nnexp takes it."""
+        """The address of a new database."""
         name = f"t{uuid.uuid4().hex}"
         self.run("createdb", "-h", str(self.directory), "-p", str(self.port), name)
-        return self._address(name)
+        return self.address(name)
 
     def schema(self) -> str:
-        """The address of a new schema in the server's own database: as good as new, and sooner made and removed."""
+        """The address of a new schema in the database ``postgres``; as good as a new database, and faster to create."""
         name = f"t{uuid.uuid4().hex}"
         arguments = ("-h", str(self.directory), "-p", str(self.port), "-q", "-c", f"CREATE SCHEMA {name}")
         self.run("psql", *arguments, "postgres")
-        return self._address("postgres", options=f"-csearch_path={name}")
+        return self.address("postgres", options=f"-csearch_path={name}")
 
-    def _address(self, database: str, **query: str) -> str:
-        url = URL.create("postgresql", "postgres", PASSWORD, "127.0.0.1", self.port, database, query)
+    def address(self, database: str, **query: str) -> str:
+        """The address of a database, with the password."""
+        url = URL.create("postgresql", "postgres", self.password, "127.0.0.1", self.port, database, query)
         return url.render_as_string(hide_password=False)
 
 
 def programs() -> Path | None:
-    """Where the server's programs are, if they are installed."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    on_path = shutil.which("initdb")
-    return found[-1].parent if found else Path(on_path).parent if on_path else None
+    """The directory of PostgreSQL's programs, the newest version of several; None if they are not installed."""
+    if on_path := shutil.which("initdb"):
+        return Path(on_path).parent
+    installed = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    newest = max(installed, key=lambda path: int(path.parts[-3]), default=None)
+    return None if newest is None else newest.parent
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """A server for the time of the block; skips the test, saying why, where there can be none."""
-    where = programs()
-    if where is None:
+def running(password: str = PASSWORD) -> Iterator[Server]:
+    """Run a server for the duration of the block; skips the test, with the reason, where none can run."""
+    found = programs()
+    if found is None:
         pytest.skip("no PostgreSQL server programs (apt-get install postgresql)")
     if os.geteuid() == 0 and not (shutil.which("runuser") and _has_user("postgres")):
         pytest.skip("PostgreSQL refuses root, and there is no user postgres to run it as")
@@ -86,9 +91,9 @@ def running() -> Iterator[Server]:
         directory = Path(name)
         if os.geteuid() == 0:
             shutil.chown(directory, "postgres", "postgres")
-        server = Server(where, directory)
+        server = Server(found, directory, password)
         secret = directory / "password"
-        secret.write_text(PASSWORD + "\n", encoding="utf-8")
+        secret.write_text(password + "\n", encoding="utf-8")
         authentication = ("--auth-host=scram-sha-256", "--auth-local=trust", f"--pwfile={secret}")
         server.run(
             "initdb", "-D", str(directory / "data"), "-U", "postgres", "-E", "UTF8", "--no-sync", *authentication

@@ -1,22 +1,18 @@
-"""Real servers for tests: `mlflow server` and PostgreSQL, each on a free loopback port and stopped at the end."""
+"""A real `mlflow server` for tests, on a free loopback port and stopped at the end."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pytest
 
 
 def free_port() -> int:
@@ -85,46 +81,3 @@ def mlflow_server(database: str, directory: Path, **more: object) -> Iterator[Ml
         yield server
     finally:
         server.kill()
-
-
-def postgresql_programs() -> Path | None:
-    """The directory of initdb and pg_ctl, or None."""
-    if found := shutil.which("initdb"):
-        return Path(found).parent
-    newest = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]), reverse=True
-    )
-    return newest[0].parent if newest else None
-
-
-@contextlib.contextmanager
-def postgresql() -> Iterator[str]:
-    """A PostgreSQL server in a new directory; yields the address of its database `postgres`, with a password."""
-    programs = postgresql_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's initdb is not on this machine")
-    as_user: list[str] = []
-    # Not in pytest's own directories: another session of the same user closes those to everyone else.
-    home = Path(tempfile.mkdtemp(prefix="nnexp-postgresql-"))
-    if os.geteuid() == 0:  # the server refuses to run as root
-        if shutil.which("runuser") is None or subprocess.run(["id", "postgres"], capture_output=True).returncode:
-            pytest.skip("PostgreSQL refuses to run as root, and there is no user postgres")
-        as_user = ["runuser", "-u", "postgres", "--"]
-        shutil.chown(home, "postgres")
-    port, password = free_port(), "pg-S3cret-word"
-    secret = home / "password"
-    secret.write_text(password)
-    secret.chmod(0o644)
-    data = home / "data"
-    quiet = {"capture_output": True, "check": True, "cwd": "/"}
-    subprocess.run(
-        [*as_user, programs / "initdb", "-D", data, "-A", "md5", "-U", "postgres", "--pwfile", secret], **quiet
-    )
-    options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c fsync=off"
-    start = [programs / "pg_ctl", "-D", data, "-w", "-l", home / "log", "-o", options, "start"]
-    subprocess.run([*as_user, *start], check=True, cwd="/", stdout=subprocess.DEVNULL)
-    try:
-        yield f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*as_user, programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **quiet)
-        shutil.rmtree(home, ignore_errors=True)

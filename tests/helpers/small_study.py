@@ -1,4 +1,4 @@
-"""A small sweep to test studies with, and what works on it."""
+"""A small sweep to test studies with, and workers for it."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ SPACE: dict[str, Any] = {
     "learning_rate": {"low": 1e-3, "high": 10.0, "log": True},
     "init": ["glorot_uniform", "he_normal", "uniform"],
 }
-FINE = {"solved_rate": 0.5, "recovery_rate": 0.25}
+FINAL_METRICS = {"solved_rate": 0.5, "recovery_rate": 0.25}
 
 
 def make(**changes: Any) -> sweep_file.Sweep:
-    """The sweep, with some keys changed."""
+    """The sweep, with some keys replaced."""
     values: dict[str, Any] = {"name": "s", "trials": 12, "sampler": "random", "space": SPACE, "lease": 60.0}
     return sweep_file.Sweep(**{**values, **changes})
 
 
 def work(worker: Worker, batch: int = 4, limit: int = 10_000) -> dict[int, dict[str, Any]]:
-    """Finish up to ``limit`` trials; their parameters by number."""
+    """Claim and finish up to ``limit`` trials; returns their parameters by number."""
     done: dict[int, dict[str, Any]] = {}
     while len(done) < limit and (claims := worker.claim(min(batch, limit - len(done)))):
         for claim in claims:
             done[claim.number] = dict(claim.params)
-            assert worker.finish(claim, "COMPLETE", [claim.params["learning_rate"]], FINE)
+            assert worker.finish(claim, "COMPLETE", [claim.params["learning_rate"]], FINAL_METRICS)
     return done
 
 
 def in_child(work: Callable[[], None], tell_pid: Callable[[int], None] = lambda _: None) -> int:
-    """Do ``work`` in a forked process; its exit status, negative for a signal."""
+    """Do ``work`` in a forked process; returns its exit status, negative for a signal."""
     with warnings.catch_warnings():
-        # Python 3.12 warns of threads; the child uses nothing that they may hold.
+        # Python 3.12 warns about a fork beside threads; the child uses no lock that they may hold.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
@@ -54,10 +54,10 @@ def in_child(work: Callable[[], None], tell_pid: Callable[[int], None] = lambda 
 
 
 def kill_a_worker(url: str, n: int) -> None:
-    """A process that takes back what the dead left, claims ``n`` trials and is killed."""
+    """A process that takes back the trials of dead workers, claims ``n`` trials and is killed."""
 
     def work() -> None:
-        worker = SweepStudy.open(open_storage(url), "s").join()
+        worker = Worker.join(SweepStudy.open(open_storage(url), "s"))
         worker.reclaim_dead()
         assert len(worker.claim(n)) == n
         os.kill(os.getpid(), signal.SIGKILL)

@@ -40,7 +40,7 @@ def damage_study(where: Stores, work: Callable[[SweepStudy], Any], name: str = "
 
 def claim_and_die(where: Stores) -> None:
     """Claims two trials and is killed."""
-    damage_study(where, lambda study: study.join().claim(2), "open")
+    damage_study(where, lambda study: Worker.join(study).claim(2), "open")
     os.kill(os.getpid(), 9)
 
 
@@ -140,7 +140,7 @@ def add_a_trial(where: Stores) -> None:
 
     def add(study: SweepStudy) -> None:
         like = study.store.storage.get_trial(study.trials()[0].trial_id)
-        study.fresh().add_trial(
+        study.optuna_study().add_trial(
             optuna.trial.create_trial(value=0.5, params=like.params, distributions=like.distributions)
         )
 
@@ -322,7 +322,7 @@ def broken_pool(*_: Any) -> None:
 def test_a_sweep_at_work_is_left_alone(where: Stores) -> None:
     """What is in flight is no damage."""
     with open_storage(where.storage) as storage:
-        worker = SweepStudy.open(storage, "open").join()
+        worker = Worker.join(SweepStudy.open(storage, "open"))
         worker.claim(2)
         assert doctor.examine(where, "open", repair=True) == []
         assert len(worker.held) == 2

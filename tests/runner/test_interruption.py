@@ -31,7 +31,7 @@ def counts(where: Stores) -> tuple[int, int]:
     if not Path(where.storage).exists():
         return 0, 0
     with open_storage(where.storage) as storage:
-        if PLAN.name not in [each.name for each in SweepStudy.names(storage)]:
+        if PLAN.name not in [each.name for each in SweepStudy.list_all(storage)]:
             return 0, 0
         told = SweepStudy.open(storage, PLAN.name).counts()
     return told.finished, told.running

@@ -18,7 +18,7 @@ from nnexp.runner import service as worker
 from nnexp.runner.finalize import is_concluded
 from nnexp.runner.retry import Patience
 from nnexp.stores import Stores
-from nnexp.study import Store, SweepStudy, SweepSummary, open_storage
+from nnexp.study import Store, StoredSweep, SweepStudy, open_storage
 from nnexp.tracking.client import translated
 from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
@@ -92,22 +92,22 @@ def test_a_sweep_of_a_newer_version_does_not_keep_a_worker_from_the_others(
     with caplog.at_level(logging.WARNING, "nnexp"):
         worker.work(where, drain=True, pool="inline", offline=True)
         assert [(state.name, state.state) for state in status.status(where).sweeps] == [("s", "done")]
-    assert "sweep 'newer' was made by a newer nnexp" in caplog.text
+    assert "sweep 'newer' was created by a newer nnexp" in caplog.text
 
 
 def test_a_service_outlives_its_study_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that fails for a while is asked again; a batch job ends with its error."""
     where = small_sweeps.stores(tmp_path)
     sweeps.submit(small_sweeps.plan(), stores=where)
-    names, asked = SweepStudy.names, []
+    list_all, asked = SweepStudy.list_all, []
 
-    def failing(storage: Store) -> list[SweepSummary]:
+    def failing(storage: Store) -> list[StoredSweep]:
         asked.append(storage)
         if len(asked) % 2:
             raise StoreError("the study store is away")
-        return names(storage)
+        return list_all(storage)
 
-    monkeypatch.setattr(SweepStudy, "names", staticmethod(failing))
+    monkeypatch.setattr(SweepStudy, "list_all", staticmethod(failing))
     monkeypatch.setattr(worker, "SET_ASIDE", 0.01)
     with pytest.raises(StoreError, match="is away"):
         worker.work(where, drain=True, pool="inline", offline=True)

@@ -1,4 +1,4 @@
-"""A sweep's study survives processes that are killed: between any two writes, at random, or only stopped."""
+"""A study survives processes that are killed between any two writes, killed at random, or suspended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 
 from nnexp.study import Store, SweepStudy, Worker, open_storage
 from tests.helpers.postgresql import Server, running
-from tests.helpers.small_study import FINE, in_child, make, work
+from tests.helpers.small_study import FINAL_METRICS, in_child, make, work
 
 pytest_plugins = ["tests.helpers.study_stores"]
 
@@ -35,38 +35,38 @@ WRITES = (
 )
 KILLED = 77
 
-#: The embedded store always; the others where there is time.
-FEW = (
+#: The embedded store always; the others in slow tests.
+URLS = (
     "journal",
     pytest.param("sqlite", marks=pytest.mark.slow),
     pytest.param("postgresql", marks=[pytest.mark.slow, pytest.mark.postgresql]),
 )
 
 
-def life(url: str, name: str, sampler: str, fatal: int) -> None:
-    """A worker's whole life with every kind of write in it; the process ends just before write number ``fatal``."""
+def run_worker(url: str, name: str, sampler: str, last: int) -> None:
+    """Run a worker that makes every kind of write; the process ends just before write number ``last``."""
     store = open_storage(url)
-    end_before(store, fatal)
+    exit_before(store, last)
     study = SweepStudy.create(store, make(name=name, sampler=sampler, trials=4))
     study.max_deaths = 9
-    worker = study.join()
+    worker = Worker.join(study)
     worker.hand_back(worker.claim(2)[1:])
-    worker.mourn(worker.held)
+    worker.count_pool_death(worker.held)
     worker.reclaim_dead()
     for claim in worker.claim(3):
-        worker.report(claim, 1, 0.5)
-        worker.finish(claim, "COMPLETE", [0.5], FINE)
+        worker.set_intermediate_value(claim, 1, 0.5)
+        worker.finish(claim, "COMPLETE", [0.5], FINAL_METRICS)
     study.set("parent", "run")
     worker.leave()
 
 
-def end_before(store: Store, fatal: int) -> None:
-    """Count the store's writes, and end the process before one of them."""
+def exit_before(store: Store, last: int) -> None:
+    """Count the store's writes, and end the process before write number ``last``."""
     writes = iter(range(1, 1_000_000))
 
     def counted(method: Callable[..., Any]) -> Callable[..., Any]:
         def write(*args: Any, **more: Any) -> Any:
-            if next(writes) == fatal:
+            if next(writes) == last:
                 os._exit(KILLED)
             return method(*args, **more)
 
@@ -77,15 +77,15 @@ def end_before(store: Store, fatal: int) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-@pytest.mark.parametrize("url", FEW, indirect=True)
+@pytest.mark.parametrize("url", URLS, indirect=True)
 def test_killed_between_any_two_writes(url: str, another: Callable[[], Store], sampler: str) -> None:
-    """Whichever write a process dies before, the next one finishes the sweep: each trial once, with its parameters."""
-    undisturbed = work(SweepStudy.create(another(), make(name="undisturbed", sampler=sampler, trials=4)).join())
+    """Another process finishes the sweep, with each trial once and its parameters, whichever write came last."""
+    undisturbed = work(Worker.join(SweepStudy.create(another(), make(name="undisturbed", sampler=sampler, trials=4))))
     points = 0
     while True:
         name = f"killed{points}"
-        status = in_child(functools.partial(life, url, name, sampler, points + 1))
-        worker = SweepStudy.create(another(), make(name=name, sampler=sampler, trials=4)).join()
+        status = in_child(functools.partial(run_worker, url, name, sampler, points + 1))
+        worker = Worker.join(SweepStudy.create(another(), make(name=name, sampler=sampler, trials=4)))
         worker.study.max_deaths = 9
         assert worker.reclaim_dead().set_aside == []
         done = work(worker)
@@ -100,14 +100,14 @@ def test_killed_between_any_two_writes(url: str, another: Callable[[], Store], s
             break
         assert status == KILLED
         points += 1
-    assert points > 20, "the enumeration should have met every write"
+    assert points > 20, "the writes of a worker were not all reached"
 
 
 WORKER = """
 import os, signal, sys, time
-from nnexp.study import SweepStudy, open_storage
+from nnexp.study import SweepStudy, Worker, open_storage
 with open_storage(sys.argv[1]) as store:
-    worker = SweepStudy.open(store, "s").join()
+    worker = Worker.join(SweepStudy.open(store, "s"))
     with worker.keep_beating():
         while not worker.study.is_done():
             worker.reclaim_dead()
@@ -126,7 +126,7 @@ with open_storage(sys.argv[1]) as store:
 
 @pytest.fixture
 def start(url: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts real worker processes."""
+    """A function that starts a worker process."""
     with contextlib.ExitStack() as stack:
 
         def start(*arguments: str) -> subprocess.Popen[str]:
@@ -139,66 +139,66 @@ def start(url: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.mark.slow
-def test_four_workers_one_killed_one_stopped(
+def test_four_workers_one_killed_one_suspended(
     url: str, store: Store, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """Four processes share a sweep, one killed and one stopped for longer than the lease: no trial lost or doubled."""
+    """Four processes share a sweep; one is killed, one suspended beyond the lease: no trial is lost or doubled."""
     study = SweepStudy.create(store, make(trials=120, lease=4.0))
-    killed, stopped, *others = start(), start("stop"), start(), start()
+    killed, suspended, *others = start(), start("stop"), start(), start()
     while study.counts().finished < 20 or len(study.workers()) < 4:
         time.sleep(0.05)
     killed.kill()
-    told = [line for process in others for line in process.communicate(timeout=300)[0].split()]
-    assert stopped.poll() is None
-    stopped.send_signal(signal.SIGCONT)
-    told += stopped.communicate(timeout=60)[0].split()
-    told += killed.communicate()[0].split()
-    assert [process.returncode for process in (*others, stopped)] == [0, 0, 0]
+    printed = [line for process in others for line in process.communicate(timeout=300)[0].split()]
+    assert suspended.poll() is None
+    suspended.send_signal(signal.SIGCONT)
+    printed += suspended.communicate(timeout=60)[0].split()
+    printed += killed.communicate()[0].split()
+    assert [process.returncode for process in (*others, suspended)] == [0, 0, 0]
     trials = study.trials()
     assert [t.state for t in trials] == ["COMPLETE"] * 120
     assert len({tuple(t.params.values()) for t in trials}) == 120
-    # The killed one may have finished a trial that it had no time to tell of.
-    assert len(told) == len(set(told)) >= 118
+    # The killed worker may have finished a trial before it could print the number.
+    assert len(printed) == len(set(printed)) >= 118
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("url", [pytest.param("postgresql", marks=pytest.mark.postgresql)], indirect=True)
-def test_stopped_while_others_wait(url: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process stopped while it holds the server's lock loses it; awake again, it finds that and goes on."""
-    monkeypatch.setattr("nnexp.study.storage.SILENCE", 1.0)
+def test_suspended_while_others_wait(url: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process suspended while it holds the server's lock loses the lock; it notices that and continues."""
+    monkeypatch.setattr("nnexp.study.storage.IDLE_IN_TRANSACTION", 1.0)
     study = SweepStudy.create(store, make(trials=6))
     ours, theirs = os.pipe()
 
-    def stop_while_claiming() -> None:
-        sleeper = SweepStudy.open(open_storage(url), "s").join()
-        plain = sleeper._new
+    def suspend_while_claiming() -> None:
+        suspended = Worker.join(SweepStudy.open(open_storage(url), "s"))
+        claim_new = suspended._claim_new
 
-        def stop(number: int) -> Any:
+        def suspend(number: int) -> Any:
             os.write(theirs, b"x")
-            sleeper._new = plain  # type: ignore[method-assign]
+            suspended._claim_new = claim_new  # type: ignore[method-assign]
             os.kill(os.getpid(), signal.SIGSTOP)
-            return plain(number)
+            return claim_new(number)
 
-        sleeper._new = stop  # type: ignore[method-assign]
-        for claim in sleeper.claim(2):
-            sleeper.finish(claim, "COMPLETE", [2.0])
+        suspended._claim_new = suspend  # type: ignore[method-assign]
+        for claim in suspended.claim(2):
+            suspended.finish(claim, "COMPLETE", [2.0])
 
-    with background(stop_while_claiming) as pid:
+    with background(suspend_while_claiming) as pid:
         os.read(ours, 1)
-        awake = study.join()
-        first = work(awake, limit=2)
+        running_worker = Worker.join(study)
+        first = work(running_worker, limit=2)
         os.kill(pid, signal.SIGCONT)
     assert sorted(first) == [0, 1]
-    awake.reclaim_dead()
-    work(awake)
+    running_worker.reclaim_dead()
+    work(running_worker)
     assert study.counts() == (6, 0, 0, 0, 0, 6)
-    pure = work(SweepStudy.create(store, make(name="undisturbed", trials=6)).join())
-    assert {t.number: t.params for t in study.trials()} == pure
+    undisturbed = work(Worker.join(SweepStudy.create(store, make(name="undisturbed", trials=6))))
+    assert {t.number: t.params for t in study.trials()} == undisturbed
 
 
 @contextlib.contextmanager
 def background(task: Callable[[], None]) -> Iterator[int]:
-    """A forked process that does ``task`` beside the block, and is well at its end."""
+    """Run ``task`` in a forked process beside the block; the process must end with exit status 0."""
     results: list[int] = []
     pids: queue.Queue[int] = queue.Queue()
     thread = threading.Thread(target=lambda: results.append(in_child(task, pids.put)))
@@ -210,43 +210,43 @@ def background(task: Callable[[], None]) -> Iterator[int]:
 
 @pytest.mark.slow
 def test_killed_at_random_again_and_again(url: str, store: Store) -> None:
-    """A sweep whose worker is killed at random a dozen times ends as if it never was."""
+    """A sweep whose worker is killed at random twelve times has the same trials as one without kills."""
     random.seed(url)
     sweep = make(trials=60)
     SweepStudy.create(store, sweep)
 
-    def live() -> None:
+    def run_until_killed() -> None:
         with open_storage(url) as mine:
-            worker = SweepStudy.open(mine, "s").join()
-            worker.study.max_deaths = 100  # it is the test that kills
+            worker = Worker.join(SweepStudy.open(mine, "s"))
+            worker.study.max_deaths = 100  # the test kills it, not its trials
             worker.reclaim_dead()
             signal.setitimer(signal.ITIMER_REAL, random.uniform(0.001, 0.15))  # noqa: S311
             signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
             work(worker)
 
     for _ in range(12):
-        assert in_child(live) in (-signal.SIGKILL, 0)
-    last = SweepStudy.open(store, "s").join()
+        assert in_child(run_until_killed) in (-signal.SIGKILL, 0)
+    last = Worker.join(SweepStudy.open(store, "s"))
     last.reclaim_dead()
     work(last)
     study = SweepStudy.create(store, make(name="undisturbed", trials=60))
-    assert {t.number: t.params for t in last.study.trials()} == work(study.join())
+    assert {t.number: t.params for t in last.study.trials()} == work(Worker.join(study))
     assert last.study.counts() == (60, 0, 0, 0, 0, 60)
 
 
 @pytest.mark.slow
 @pytest.mark.postgresql
 def test_database_server_restarted() -> None:
-    """A PostgreSQL server that crashes and comes back in mid-sweep delays the sweep, and nothing else."""
+    """A PostgreSQL server that crashes and restarts during a sweep delays it, without other effects."""
     with running() as server, open_storage(server.database()) as store:
-        worker = SweepStudy.create(store, make(trials=12)).join()
+        worker = Worker.join(SweepStudy.create(store, make(trials=12)))
         with worker.keep_beating():
             done = work(worker, limit=4)
             restart(server)
             claims = worker.claim(2)
             restart(server)
             for claim in claims:
-                assert worker.finish(claim, "COMPLETE", [1.0], FINE)
+                assert worker.finish(claim, "COMPLETE", [1.0], FINAL_METRICS)
                 done[claim.number] = dict(claim.params)
             worker.reclaim_dead()
             done |= work(worker)
@@ -255,16 +255,16 @@ def test_database_server_restarted() -> None:
 
 
 def restart(server: Server) -> None:
-    """Crash the server; a second later it is started again, while the test goes on."""
+    """Crash the server and start it again a second later, while the test continues."""
     server.stop("immediate")
     threading.Timer(1, server.start).start()
 
 
 def test_claims_whose_answer_was_lost(joined: Callable[[], Worker], store: Store) -> None:
-    """Trials that were claimed, though the claim failed for the claimer, are claimed again and no death is counted."""
+    """Trials whose claim was stored, but not answered, are claimed again without counting a death."""
     SweepStudy.create(store, make(trials=3))
     worker = joined()
-    lost = worker._claim(2)  # as when the connection breaks between the last write and the answer
+    lost = worker._claim(2)  # as if the connection had failed after the last write
     assert worker.reclaim_dead() == ([0, 1], [])
     again = worker.claim(3)
     assert [(c.number, c.params) for c in again[:2]] == [(c.number, c.params) for c in lost]

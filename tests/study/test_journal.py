@@ -1,10 +1,11 @@
-"""The journal file: readable after a kill at any byte, its lock freed by any death, never two at once."""
+"""The journal file: readable after a kill at any byte, and written by one process at a time."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import pickle
 import signal
 import threading
 from pathlib import Path
@@ -15,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnexp.errors import StoreError
-from nnexp.study import SweepStudy, file_lock, open_storage
+from nnexp.study import SweepStudy, Worker, file_lock, open_storage
 from nnexp.study.journal import JournalFile
 from tests.helpers.small_study import in_child, make, work
 
 
 def operations(path: Path) -> list[dict[str, Any]]:
-    """What a process that opens the file now reads."""
+    """The operations that a process reads when it opens the file now."""
     return list(JournalFile(path).read_logs(0))
 
 
@@ -33,24 +34,24 @@ def written(path: Path, count: int) -> JournalFile:
     return journal
 
 
-def test_torn_at_any_byte(tmp_path: Path) -> None:
-    """Cut at any byte, the file gives all whole lines, and takes new ones in place of the torn one."""
-    whole = tmp_path / "whole"
-    written(whole, 3)
-    data = whole.read_bytes()
-    for cut in range(len(data)):
-        torn = tmp_path / "torn"
-        torn.write_bytes(data[:cut])
-        lines = data[:cut].count(b"\n")
-        assert [op["op_code"] for op in operations(torn)] == list(range(lines))
-        JournalFile(torn).append_logs([{"op_code": 99}])
-        assert [op["op_code"] for op in operations(torn)] == [*range(lines), 99]
+def test_truncated_at_any_byte(tmp_path: Path) -> None:
+    """A file truncated at any byte has all its complete lines, and new ones replace the incomplete one."""
+    complete = tmp_path / "complete"
+    written(complete, 3)
+    data = complete.read_bytes()
+    for length in range(len(data)):
+        truncated = tmp_path / "truncated"
+        truncated.write_bytes(data[:length])
+        lines = data[:length].count(b"\n")
+        assert [op["op_code"] for op in operations(truncated)] == list(range(lines))
+        JournalFile(truncated).append_logs([{"op_code": 99}])
+        assert [op["op_code"] for op in operations(truncated)] == [*range(lines), 99]
 
 
 @settings(max_examples=50, deadline=None)
 @given(garbage=st.binary(max_size=300))
-def test_garbage_after_a_power_cut(tmp_path_factory: pytest.TempPathFactory, garbage: bytes) -> None:
-    """Whatever follows the last sound line is cut off by the next append."""
+def test_garbage_after_a_power_failure(tmp_path_factory: pytest.TempPathFactory, garbage: bytes) -> None:
+    """The next append removes everything after the last valid line."""
     path = tmp_path_factory.mktemp("journal") / "j"
     written(path, 2)
     with path.open("ab") as file:
@@ -60,7 +61,7 @@ def test_garbage_after_a_power_cut(tmp_path_factory: pytest.TempPathFactory, gar
 
 
 def test_damage_in_the_middle(tmp_path: Path) -> None:
-    """A damaged line before sound ones is an error that names it: nothing is skipped in silence."""
+    """A damaged line before valid ones is an error that names it; nothing is skipped silently."""
     path = tmp_path / "j"
     written(path, 3)
     lines = path.read_bytes().splitlines(keepends=True)
@@ -70,7 +71,7 @@ def test_damage_in_the_middle(tmp_path: Path) -> None:
 
 
 def test_a_reader_beside_a_writer(tmp_path: Path) -> None:
-    """A reader that meets a line half written gets it when it is whole."""
+    """A reader does not return a line that is still being written, and returns it once it is complete."""
     path = tmp_path / "j"
     journal = written(path, 1)
     reader = JournalFile(path)
@@ -86,8 +87,8 @@ def test_a_reader_beside_a_writer(tmp_path: Path) -> None:
     assert [op["op_code"] for op in reader.read_logs(1)] == [1, 2]
 
 
-def test_killed_in_mid_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process killed with half a line written, and the lock held, hinders nobody."""
+def test_killed_while_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process killed within a line, while it holds the lock, does not affect the others."""
     path = tmp_path / "j"
     journal = written(path, 2)
     plain = os.write
@@ -108,9 +109,9 @@ def test_killed_in_mid_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is full in mid-line gives an error, and leaves the file as it was."""
+    """A disk that becomes full within a line causes an error, and the file is unchanged."""
     store = open_storage(tmp_path / "j")
-    worker = SweepStudy.create(store, make()).join()
+    worker = Worker.join(SweepStudy.create(store, make()))
     before = (tmp_path / "j").read_bytes()
     plain = os.write
 
@@ -128,7 +129,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_threads_append_during_a_group(tmp_path: Path) -> None:
-    """Another thread's append goes through during a group; another process waits for its end."""
+    """Another thread may append during a group; another process waits until it ends."""
     path = tmp_path / "j"
     journal = written(path, 1)
     with journal.group():
@@ -137,41 +138,35 @@ def test_threads_append_during_a_group(tmp_path: Path) -> None:
         thread.join(10)
         assert not thread.is_alive()
         with pytest.raises(StoreError, match="locked by another process"):
-            file_lock.acquire(path, os.O_RDWR, patience=0.05)
-    file_lock.release(file_lock.acquire(path, os.O_RDWR, patience=0.05))
+            file_lock.acquire(path, os.O_RDWR, timeout=0.05)
+    file_lock.release(file_lock.acquire(path, os.O_RDWR, timeout=0.05))
     assert len(operations(path)) == 2
 
 
-def test_a_child_does_not_inherit_the_lock(tmp_path: Path) -> None:
-    """A child forked while the lock is held does not keep it when its parent lets go, or dies."""
-    path = tmp_path / "j"
-    path.touch()
-
-    wait, end = os.pipe()
-
-    def fork_and_die() -> None:
-        file_lock.acquire(path, os.O_RDWR)
-        if os.fork() == 0:
-            os.close(end)
-            os.read(wait, 1)  # until the test closes the other end
-            os._exit(0)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    assert in_child(fork_and_die) == -signal.SIGKILL
-    file_lock.release(file_lock.acquire(path, os.O_RDWR, patience=5))
-    os.close(end)
-    os.close(wait)
-
-
 def test_removed_or_replaced_while_in_use(tmp_path: Path) -> None:
-    """A journal that vanishes or shrinks under a worker is an error, not a new empty study."""
+    """A journal that disappears or shrinks during use is an error, not a new empty study."""
     path = tmp_path / "j"
     study = SweepStudy.create(open_storage(path), make())
-    worker = study.join()
+    worker = Worker.join(study)
     path.rename(tmp_path / "moved")
     with pytest.raises(StoreError, match="No such file"):
         worker.claim(1)
     assert not path.exists()
     path.write_bytes(b"")
-    with pytest.raises(StoreError, match="cut short or replaced"):
+    with pytest.raises(StoreError, match="truncated or replaced"):
         study.counts()
+
+
+def test_a_pickled_copy(tmp_path: Path) -> None:
+    """A pickled journal opens the same file again, without the lock of the original."""
+    path = tmp_path / "j"
+    journal = written(path, 2)
+    with journal.group():
+        copy = pickle.loads(pickle.dumps(journal))  # noqa: S301
+    assert len(list(copy.read_logs(0))) == 2
+    copy.append_logs([{"op_code": 2}])
+    assert len(operations(path)) == 3
+    data = pickle.dumps(journal)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(data)  # noqa: S301

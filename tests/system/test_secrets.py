@@ -19,7 +19,8 @@ import psycopg
 import pytest
 
 from nnexp.tracking.outbox import Spool
-from tests.helpers.servers import MlflowServer, postgresql
+from tests.helpers.postgresql import running
+from tests.helpers.servers import MlflowServer
 
 pytest.importorskip("flask_wtf", reason="MLflow's basic auth needs its extra `auth`")
 
@@ -27,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.postgresql, pytest
 
 ROOT = Path(__file__).parents[2]
 USER, PASSWORD, TOKEN = "reviewer", "tr4cking-hush-hush", "t0ken-hush-hush"
-STORAGE_PASSWORD = "pg-S3cret-word"  # noqa: S105  that of tests.helpers.servers.postgresql
+STORAGE_PASSWORD = "pg-S3cret-word"  # noqa: S105
 WRONG = ("wr0ng-tracking-word", "wr0ng-storage-word")
 SECRETS = [word.encode() for word in (PASSWORD, TOKEN, STORAGE_PASSWORD, *WRONG)]
 SMALL = """
@@ -47,7 +48,8 @@ learning_rate = {{ low = 1.0, high = 10.0 }}
 @pytest.fixture(scope="module")
 def storage() -> Iterator[str]:
     """A study store behind a password."""
-    with postgresql() as address:
+    with running(password=STORAGE_PASSWORD) as database:
+        address = database.database()
         assert STORAGE_PASSWORD in address
         yield address
 

@@ -18,7 +18,7 @@ import pytest
 from nnexp.runner import sweeps
 from nnexp.search import sweep_file
 from nnexp.stores import Stores
-from nnexp.study import SweepStudy, TrialRecord, open_storage
+from nnexp.study import SweepStudy, Trial, open_storage
 from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
 from tests.helpers.podman import ROOT, wait_for
@@ -77,7 +77,7 @@ class Site:
         self.workers.append(Worker(process, home))
         return self.workers[-1]
 
-    def trials(self, name: str) -> list[TrialRecord]:
+    def trials(self, name: str) -> list[Trial]:
         """What the study says of its trials now."""
         with open_storage(self.stores.storage, create=False) as storage:
             return SweepStudy.open(storage, name).trials()
@@ -103,7 +103,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield found
 
 
-def assert_once(site: Site, sweep: sweep_file.Sweep) -> list[TrialRecord]:
+def assert_once(site: Site, sweep: sweep_file.Sweep) -> list[Trial]:
     """Exactly the budget in both stores, no run doubled or left, all settings different; gives the study's trials."""
     small_sweeps.assert_whole(sweep, site.stores)
     trials = site.trials(sweep.name)

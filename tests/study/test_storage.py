@@ -1,4 +1,4 @@
-"""What cannot be opened as a study store, and the one line that says so; passwords never show."""
+"""Addresses and files that cannot be opened as a study store: one line says why, and shows no password."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from nnexp.errors import NnexpError, NotFoundError, StoreError, UsageError
-from nnexp.study import SweepStudy, open_storage
+from nnexp.study import SweepStudy, Worker, open_storage
 from tests.helpers.postgresql import PASSWORD, Server
 from tests.helpers.small_study import make, work
 
@@ -18,7 +18,7 @@ pytest_plugins = ["tests.helpers.study_stores"]
 
 
 def refusal(url: str, kind: type[NnexpError] = StoreError, *, create: bool = True) -> str:
-    """The one line with which the store is refused."""
+    """The error message, one line, with which the store is refused."""
     with pytest.raises(kind) as caught:
         open_storage(url, create=create)
     assert type(caught.value) is kind
@@ -28,8 +28,8 @@ def refusal(url: str, kind: type[NnexpError] = StoreError, *, create: bool = Tru
 
 
 @pytest.mark.parametrize("scheme", ["journal:", "sqlite:///", ""])
-def test_missing_places(tmp_path: Path, scheme: str) -> None:
-    """A missing directory, a directory, and a missing file when nothing is to be made."""
+def test_missing_files_and_directories(tmp_path: Path, scheme: str) -> None:
+    """A missing directory, a directory in place of a file, and a missing file that is not to be created."""
     assert "no directory" in refusal(f"{scheme}{tmp_path}/none/study")
     assert "a directory" in refusal(f"{scheme}{tmp_path}")
     assert "nnexp sweep" in refusal(f"{scheme}{tmp_path}/study", NotFoundError, create=False)
@@ -37,7 +37,7 @@ def test_missing_places(tmp_path: Path, scheme: str) -> None:
 
 
 def test_other_kinds_of_file(tmp_path: Path) -> None:
-    """A file that is something else is neither taken nor changed."""
+    """A file of another kind is refused and not changed."""
     other = tmp_path / "other"
     other.write_text("# A title\n")
     assert "not a study journal" in refusal(str(other))
@@ -49,7 +49,7 @@ def test_other_kinds_of_file(tmp_path: Path) -> None:
 
 
 def test_other_programs_databases(tmp_path: Path) -> None:
-    """MLflow's database, or any with a migration table of its own, would break: both are refused untouched."""
+    """MLflow's database, or one with another program's migration table, is refused and not changed."""
     for name, tables, words in (
         ("mlflow", ("experiments", "runs", "alembic_version"), "MLflow's database"),
         ("other", ("alembic_version",), "another program's database"),
@@ -64,8 +64,8 @@ def test_other_programs_databases(tmp_path: Path) -> None:
         assert path.read_bytes() == before
 
 
-def test_another_version_of_optunas_tables(tmp_path: Path) -> None:
-    """A database of an Optuna to come is refused, with what to do."""
+def test_tables_of_a_newer_optuna(tmp_path: Path) -> None:
+    """A database of a newer Optuna is refused, and the message names Optuna."""
     url = f"sqlite:///{tmp_path / 'study.db'}"
     open_storage(url).close()
     engine = create_engine(url)
@@ -75,8 +75,8 @@ def test_another_version_of_optunas_tables(tmp_path: Path) -> None:
     assert "optuna" in refusal(url)
 
 
-def test_addresses_of_no_store() -> None:
-    """Wrong kinds of address are wrong usage."""
+def test_addresses_of_no_known_store() -> None:
+    """An address of an unknown kind is wrong usage."""
     for url in (
         "mysql://u:geheim@h/d",
         "mysql://u:x@geheim@h/d",
@@ -93,7 +93,7 @@ def test_addresses_of_no_store() -> None:
 
 
 def test_unreachable_server() -> None:
-    """A server that does not answer is one line without the password."""
+    """A server that does not answer causes an error of one line without the password."""
     message = refusal("postgresql://me:geheim@127.0.0.1:1/d?sslpassword=geheim")
     assert "geheim" not in message
     assert "127.0.0.1" in message
@@ -101,10 +101,10 @@ def test_unreachable_server() -> None:
 
 @pytest.mark.postgresql
 def test_postgresql(postgresql: Server) -> None:
-    """A real server: a password of awkward characters works, a wrong one is refused and not shown."""
+    """A password with special characters works; a wrong one is refused and not shown."""
     url = postgresql.database()
     with open_storage(url) as store:
-        assert len(work(SweepStudy.create(store, make(trials=2)).join())) == 2
+        assert len(work(Worker.join(SweepStudy.create(store, make(trials=2))))) == 2
         assert PASSWORD not in repr(store)
         assert "***" in store.address
     wrong = url.replace("%7Bw%7D", "wrong")
@@ -117,7 +117,7 @@ def test_postgresql(postgresql: Server) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_no_permission(tmp_path: Path) -> None:
-    """A directory that may not be written to."""
+    """A directory without write permission is named as the cause."""
     tmp_path.chmod(0o500)
     assert "Permission denied" in refusal(str(tmp_path / "j"))
     assert "unable to open" in refusal(f"sqlite:///{tmp_path / 'j.db'}")
