@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nnexp.analysis import trials
-from nnexp.analysis.effects import bootstrap_mean
+from nnexp.analysis.effects import mean_interval, seed_groups
 from nnexp.analysis.format import label, with_interval
 from nnexp.analysis.significance import Outcomes, holm, mcnemar, outcomes_of, pair, unpaired
 from nnexp.analysis.summary import Summary
@@ -129,8 +129,7 @@ def compare_sweeps(
 def _overview(summary: Summary, measure: str) -> dict[str, Any]:
     ranked = summary.ranked
     rates = ranked[measure].to_numpy(dtype=np.float64)
-    groups = ranked.groupby(["seed", "hidden_size", "init"]).ngroup().to_numpy()
-    low, high = bootstrap_mean(rates, ranked["networks"].to_numpy(), groups)
+    low, high = mean_interval(rates, ranked["networks"].to_numpy(), seed_groups(ranked))
     first = summary.best
     return {
         "sweep": summary.name,

@@ -1,19 +1,19 @@
-"""What one factor does, averaged over the rest of a sweep, with intervals by bootstrap over settings (floor 3).
+"""What one factor does, averaged over the rest of a sweep, with intervals over settings.
 
-A level's rate is the mean over its settings, and settings differ far more than their seeds do: a Wilson interval on
-the pooled networks would cover the mean about 18% of the time instead of 95%. So the settings are drawn again, not
-the networks. Settings that start from the same random numbers (same seed, hidden size and initializer) err together;
-that share of the noise survives any drawing of settings and is added to each draw.
+The rate of a level is the mean over its settings, and settings differ far more than their seeds do: a Wilson interval
+on the pooled networks covers the mean about 18% of the time in place of 95%. The settings are the sample here, not the
+networks; `mean_interval` has the formula.
 
-What the interval covers is the mean over settings drawn like the sweep's, so it is an estimate for the search space
-under a grid, random or qmc sampler. TPE crowds its trials where recovery is likely: there a marginal describes the
-settings that were tried. No interval knows of settings rarer than those tried: where one setting in ten recovers at
-all, a level of six settings often holds none. `tests/test_marginals.py` measures the coverage.
+The interval covers the mean over settings that are drawn as the sweep's were. Under a grid, random or qmc sampler that
+is an estimate for the search space. TPE crowds its trials where recovery is likely: there the mean describes the
+settings that were tried. No interval knows of settings that are rarer than the sample can show: where one setting in
+ten recovers at all, a level with six settings often holds none of these. `tests/analysis/test_effects.py` measures the
+coverage.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -23,138 +23,111 @@ from scipy import stats
 from nnexp.analysis.levels import levels
 from nnexp.analysis.significance import holm
 from nnexp.analysis.trials import ALWAYS, measure_of, varied
-from nnexp.recovery.intervals import wilson
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.integer]
 
-RESAMPLES = 2000
+CONFIDENCE = 0.95
+RATES = ("recovery_rate", "solved_rate")
 
 
-def bootstrap_mean(
-    rates: Floats,
-    networks: NDArray[np.integer],
-    groups: NDArray[np.integer],
-    *,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """An interval for the mean rate over settings, by bootstrap over the settings.
+def mean_interval(rates: Floats, networks: Integers, groups: Integers) -> tuple[float, float]:
+    """A 95% interval for the mean rate over settings.
 
-    Each draw takes S settings with replacement, averages their rates, and adds the error that settings of one group
-    share. What is drawn is studentized: how far the mean of a draw lies from the sweep's, in units of that draw's own
-    standard error (Efron and Tibshirani 1993, section 12.5, the bootstrap-t interval). Rates of recovery are skewed,
-    many settings having none; there this covers more than the plain percentiles do. It can run far out where few
-    settings recover, so it ends at the latest where Wilson's interval would if each setting's rate were 0 or 1: no
-    rates between 0 and 1 vary more than those. A rate's standard error is computed with two successes and two failures
-    added, so that a rate of 0 has one too.
+    It is the interval of Korn and Graubard (Survey Methodology 24, 1998, 193-201) for a proportion from a clustered
+    sample: that of Clopper and Pearson for p n* successes among n* networks, where n* is the effective sample size.
+    With p the mean of S rates and s² their variance,
+
+        1/n* = (t/z)² s² / (S p (1 - p)) + 1/N
+
+    The first term makes the interval about as wide as Student's t interval over settings: t is the 0.975 quantile of
+    Student's distribution with S - 1 degrees of freedom, z that of the normal distribution. The second term is the
+    noise of the networks, which the variance between settings does not show where settings share their seeds: N is the
+    number of networks with different seeds. It also keeps the width above zero where all rates are equal. Where
+    settings have seeds of their own, s² holds this noise already, and the interval is somewhat wider than it must be.
 
     Args:
-        rates: (S,) each setting's rate.
+        rates: (S,) the rate of each setting.
         networks: (S,) how many networks each rate is of.
-        groups: (S,) whole numbers from 0; settings of one group share their initial weights.
-        confidence: of the interval.
-        resamples: draws.
-        seed: of the draws, so that a summary is the same each time.
+        groups: (S,) settings of one group share their seeds.
 
     Returns:
-        Lower and upper end in [0, 1]; both nan for fewer than two settings, from which nothing is known of others.
+        The lower and the upper end, in [0, 1] and around the mean; both nan for fewer than two settings, which say
+        nothing of others.
     """
     count = len(rates)
     if count < 2:
         return np.nan, np.nan
-    shrunk = (rates * networks + 2) / (networks + 4)
-    variance = shrunk * (1 - shrunk) / (networks + 4)
-    shared = np.zeros((count, groups.max() + 1))
-    shared[np.arange(count), groups] = np.sqrt(variance)
-    shared = shared[:, np.bincount(groups) > 1]  # what a lone setting's seeds add, drawing settings already shows
-    sample = _Sample(rates, variance, shared)
-    mean, error = sample.mean_and_error(np.full((1, count), 1 / count))
-    rng = np.random.default_rng(seed)
-    students = np.empty(resamples)
-    step = max(1, 2_000_000 // count)
-    for start in range(0, resamples, step):
-        weights = _drawn(rng, min(step, resamples - start), count)
-        means, errors = sample.mean_and_error(weights)
-        noise = ((weights @ shared) * rng.standard_normal((len(weights), shared.shape[1]))).sum(axis=1)
-        students[start : start + len(weights)] = (means + noise - mean) / errors
-    tail = (1 - confidence) / 2
-    upper, lower = np.quantile(students, [tail, 1 - tail])
-    widest = wilson(min(float(mean[0]), 1.0) * count, count)  # the mean of ones may be rounded to above 1
-    low = max(float(mean[0] - lower * error[0]), float(widest[0]))
-    high = min(float(mean[0] - upper * error[0]), float(widest[1]))
-    return low, high
+    tail = (1 - CONFIDENCE) / 2
+    mean = min(float(rates.mean()), 1.0)  # the mean of ones may be rounded to above 1
+    inverse = 1 / _distinct(networks, groups)
+    if 0 < mean < 1:
+        widening = float(stats.t.isf(tail, count - 1)) / NormalDist().inv_cdf(1 - tail)
+        inverse += widening**2 * float(rates.var(ddof=1)) / (count * mean * (1 - mean))
+    total = 1 / inverse
+    hits, misses = mean * total, (1 - mean) * total
+    low = float(stats.beta.ppf(tail, hits, misses + 1)) if hits > 0 else 0.0
+    high = float(stats.beta.isf(tail, hits + 1, misses)) if misses > 0 else 1.0
+    return min(low, mean), max(high, mean)  # no more than rounding
 
 
-def _drawn(rng: np.random.Generator, draws: int, count: int) -> Floats:
-    """(B, S) how often each setting is in each draw of S, divided by S."""
-    places = rng.integers(0, count, (draws, count)) + count * np.arange(draws)[:, None]
-    return np.bincount(places.ravel(), minlength=draws * count).reshape(draws, count) / count
+def _distinct(networks: Integers, groups: Integers) -> float:
+    """N: how many networks with seeds of their own have a mean as precise as that over these settings, were they equal.
+
+    The mean weighs the m settings of a group by m/S, and these repeat the networks of one of them: the variance is
+    p (1 - p) times the sum over groups of (m/S)²/n.
+    """
+    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    fewest = np.full(len(sizes), np.inf)
+    np.minimum.at(fewest, group, networks)
+    return float(len(groups) ** 2 / (sizes**2 / fewest).sum())
 
 
-@dataclass(frozen=True, eq=False)
-class _Sample:
-    """S settings: their rates (S,), the variance of each (S,), and its root by shared group (S, G)."""
-
-    rates: Floats
-    variance: Floats
-    shared: Floats
-
-    def mean_and_error(self, weights: Floats) -> tuple[Floats, Floats]:
-        """The mean rate of weighted settings, (B, S) to (B,), and its standard error: between settings, and shared."""
-        mean = weights @ self.rates
-        count = len(self.rates)
-        between = np.maximum(weights @ self.rates**2 - mean**2, 0) * count / (count - 1)
-        own = weights @ self.variance  # the least that settings differ by chance, were they equal
-        return mean, np.sqrt(np.maximum(between, own) / count + ((weights @ self.shared) ** 2).sum(axis=1))
+def seed_groups(frame: pd.DataFrame) -> Integers:
+    """(S,) the group of each setting: those of one seed, hidden size and initializer start from the same numbers."""
+    groups: Integers = frame.groupby(["seed", "hidden_size", "init"]).ngroup().to_numpy()
+    return groups
 
 
-def marginals(frame: pd.DataFrame, *, resamples: int = RESAMPLES) -> pd.DataFrame:
-    """Each level of each factor: the mean rates over its settings, with intervals by bootstrap over settings.
+def marginals(frame: pd.DataFrame) -> pd.DataFrame:
+    """The mean rates at each level of each factor, with intervals over settings.
 
     Args:
-        frame: finished trials, as `trials_frame` gives them.
-        resamples: draws of the bootstrap.
+        frame: finished trials, as `trials_frame` returns them.
 
     Returns:
-        A row a level: ``factor``, ``level``, ``settings``, ``networks``, ``recovery_rate`` with ``_low`` and ``_high``,
-        ``solved_rate`` with ``_low`` and ``_high``, ``mirror_rate``, ``best_rate`` (of the level's best setting, in the
-        measure of the sweep). Rates are nan where undefined.
+        One row per level: ``factor``, ``level``, ``settings``, ``networks``, ``recovery_rate`` with ``_low`` and
+        ``_high``, ``solved_rate`` with ``_low`` and ``_high``, ``mirror_rate``, ``best_rate`` (of the level's best
+        setting, in the measure of the sweep). Rates are nan where undefined.
     """
-    measure = measure_of(frame)
-    rows = []
-    groups = frame.groupby(["seed", "hidden_size", "init"]).ngroup().to_numpy()
-    for factor in dict.fromkeys([*ALWAYS, *varied(frame)]):
-        if frame.empty:
-            break
+    measure, groups, rows = measure_of(frame), seed_groups(frame), []
+    for factor in dict.fromkeys([*ALWAYS, *varied(frame)]) if len(frame) else ():
         labels, order = levels(frame[factor], factor)
         for level in order:
             at = (labels == level).to_numpy()
             part = frame[at]
             row = {"factor": factor, "level": level, "settings": len(part), "networks": int(part["networks"].sum())}
-            local = np.unique(groups[at], return_inverse=True)[1]
-            for rate in ("recovery_rate", "solved_rate"):
-                values = part[rate].to_numpy(dtype=np.float64)
+            for rate in RATES:
+                values, networks = part[rate].to_numpy(dtype=np.float64), part["networks"].to_numpy()
                 known = ~np.isnan(values)
                 row[rate] = values[known].mean() if known.any() else np.nan
-                row[f"{rate}_low"], row[f"{rate}_high"] = bootstrap_mean(
-                    values[known], part["networks"].to_numpy()[known], local[known], resamples=resamples
-                )
+                ends = mean_interval(values[known], networks[known], groups[at][known])
+                row[f"{rate}_low"], row[f"{rate}_high"] = ends
             rows.append(row | {"mirror_rate": part["mirror_rate"].mean(), "best_rate": part[measure].max()})
-    rates = [f"{rate}{end}" for rate in ("recovery_rate", "solved_rate") for end in ("", "_low", "_high")]
+    rates = [f"{rate}{end}" for rate in RATES for end in ("", "_low", "_high")]
     columns = ["factor", "level", "settings", "networks", *rates, "mirror_rate", "best_rate"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def factor_tests(frame: pd.DataFrame, measure: str) -> dict[str, float]:
-    """Whether a factor's levels differ at all: Kruskal and Wallis' test over settings, Holm over factors.
+    """Whether the levels of a factor differ at all: the test of Kruskal and Wallis over settings, Holm over factors.
 
-    Ranks are exchangeable where all settings are equal and share no draws. Those of one hidden size and initializer do,
-    and then this alone names these two factors far too often: a difference counts only where the intervals of two
-    levels, which hold the shared noise, lie apart as well (`answer.sentences`).
+    The test takes settings as independent. Those with the same hidden size and initializer share their seeds, so that
+    alone it names these two factors far too often. `nnexp.analysis.narrative` names a factor only where, in addition,
+    the intervals of two levels do not overlap: these hold the noise that settings share.
 
     Returns:
-        The adjusted p-value of each varied factor that has two levels of two settings or more.
+        The adjusted p-value of each varied factor that has two levels with two settings or more.
     """
     raw: dict[str, float] = {}
     for factor in varied(frame):

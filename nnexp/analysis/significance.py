@@ -1,12 +1,13 @@
-"""Whether two settings differ: exact tests on networks paired by their index (floor 3).
+"""Whether two settings differ: exact tests on networks that are paired by their index.
 
-Network i starts from the same random numbers under all settings of one seed, hidden size and initializer, so settings
-are compared pair by pair: McNemar's test asks of the networks that succeeded under just one of two settings whether
-they split evenly. It is exact (a binomial test with ½), and as valid for other settings, whose pairs are independent.
+Network i starts from the same random numbers under all settings with the same seed, hidden size and initializer, so
+settings are compared pair by pair. McNemar's test looks at the networks that succeeded under only one of two settings:
+did they divide evenly between the two? It is exact (a binomial test with probability ½). For settings that do not share
+their random numbers the pairs are independent, and the test is valid as well.
 
-Picking the best setting and testing it on the same networks is a trap: of 200 equal settings the highest differs
-"significantly" from the lowest far too often if only the 199 comparisons made are counted. `against_rest` therefore
-counts all pairs that could have been picked, unless the outcomes are of fresh networks.
+The best setting must not be picked and then tested on the same networks as if it had been chosen beforehand: of 200
+equal settings the highest then differs "significantly" from the lowest far too often. `against_rest` therefore corrects
+for all pairs that could have been picked.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Outcomes:
     """Which networks of one setting succeeded.
 
     Attributes:
-        index: (n,) the networks' numbers, each once.
+        index: (n,) the index of each network, each once.
         success: (n,) whether that network succeeded.
     """
 
@@ -46,7 +47,7 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class McNemar:
-    """Two settings on the same networks: how many succeeded under both, just one, neither, and the exact p-value."""
+    """How many networks succeeded under both of two settings, under one of them, under neither; the exact p-value."""
 
     both: int
     only_first: int
@@ -56,7 +57,7 @@ class McNemar:
 
 
 def pair(first: Outcomes, second: Outcomes) -> tuple[Flags, Flags]:
-    """The successes of the networks whose numbers both have, in the same order."""
+    """The successes of the networks that both settings trained, in the same order."""
     _, at_first, at_second = np.intersect1d(first.index, second.index, assume_unique=True, return_indices=True)
     return first.success[at_first], second.success[at_second]
 
@@ -80,9 +81,9 @@ def mcnemar(first: Flags, second: Flags) -> McNemar:
 
 
 def _even_split(some: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
-    """Two-sided p-values of the exact binomial test that ``some`` and ``others`` share one probability; 1 for 0 and 0.
+    """Two-sided p-values of the exact binomial test that ``some`` and ``others`` are equally likely; 1 for 0 and 0.
 
-    At one half both tails are alike: twice the lower one, of 1 at most.
+    With probability ½ both tails are equal: the p-value is twice the lower tail, at most 1.
     """
     some, others = np.asarray(some), np.asarray(others)
     p_values: NDArray[np.float64] = np.minimum(2 * stats.binom.cdf(np.minimum(some, others), some + others, 0.5), 1.0)
@@ -90,15 +91,15 @@ def _even_split(some: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
 
 
 def holm(p_values: Sequence[float] | NDArray[np.floating], family: int | None = None) -> NDArray[np.float64]:
-    """Holm's adjusted p-values.
+    """Holm's adjusted p-values (Scandinavian Journal of Statistics 6, 1979, 65-70).
 
-    Rejecting where one is at most α makes a false rejection in at most a share α of such families.
+    The probability of one false rejection or more is at most α when those of at most α are rejected.
 
     Args:
         p_values: (m,) the raw p-values.
         family: how many comparisons could have been made, where these m were picked among them after a look at the data
-            (at least m; m by default). The i-th smallest is then multiplied by ``family - i``, which rejects a part of
-            what Holm's procedure over the whole family rejects.
+            (at least m; m by default). The i-th smallest, from 0, is then multiplied by ``family - i``: all that this
+            rejects, Holm's procedure over the whole family rejects too.
 
     Returns:
         (m,) in the order given, at most 1.
@@ -117,17 +118,17 @@ def unpaired(first: Outcomes, second: Outcomes) -> float:
     return float(stats.fisher_exact(np.array(table)).pvalue)
 
 
-def against_rest(outcomes: Mapping[int, Outcomes], best: int, *, picked: bool = True) -> pd.DataFrame:
-    """The best setting against each of the others, exact McNemar with Holm's correction.
+def against_rest(outcomes: Mapping[int, Outcomes], best: int) -> pd.DataFrame:
+    """One setting against each of the others: exact McNemar tests with Holm's correction.
+
+    ``best`` was chosen by these same outcomes, so that all pairs of trials count as comparisons made.
 
     Args:
-        outcomes: each trial's networks.
+        outcomes: the networks of each trial.
         best: the trial to compare with the others.
-        picked: whether ``best`` was chosen by these same outcomes. All pairs of trials then count as made comparisons;
-            on fresh networks, where nothing was picked, only those of ``best`` do.
 
     Returns:
-        A row for each other trial, in the mapping's order: ``trial``, ``pairs``, ``only_best``, ``only_other``,
+        One row per other trial, in the order of the mapping: ``trial``, ``pairs``, ``only_best``, ``only_other``,
         ``difference`` (of the rates on shared networks), ``p_value``, ``p_holm``. Trials that share no network with
         ``best`` are left out.
     """
@@ -140,14 +141,15 @@ def against_rest(outcomes: Mapping[int, Outcomes], best: int, *, picked: bool = 
     frame = pd.DataFrame(rows, columns=["trial", "pairs", "only_best", "only_other"], dtype="int64")
     only_best, only_other = frame["only_best"].to_numpy(), frame["only_other"].to_numpy()
     p_values = _even_split(only_best, only_other)
-    count = len(rows) + 1
-    family = count * (count - 1) // 2 if picked else None
+    compared = len(rows) + 1
     difference = (only_best - only_other) / frame["pairs"].to_numpy()
-    return frame.assign(difference=difference, p_value=p_values, p_holm=holm(p_values, family))
+    return frame.assign(
+        difference=difference, p_value=p_values, p_holm=holm(p_values, family=compared * (compared - 1) // 2)
+    )
 
 
 def outcomes_of(networks: pd.DataFrame, grade: str) -> Outcomes | None:
-    """One grade of a run's networks as outcomes, or None where it is absent or undefined (no reference)."""
+    """One grade of a run's networks; None where the table lacks it or it is undefined (a task without a reference)."""
     if grade not in networks or networks.empty or networks[grade].isna().all():
         return None
     flags = networks[grade].fillna(value=False).astype(bool).to_numpy()
