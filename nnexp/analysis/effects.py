@@ -1,4 +1,4 @@
-"""What one factor does, averaged over the rest of a sweep, with intervals over settings.
+"""What one factor does, averaged over the other factors of a sweep, with intervals over settings.
 
 The rate of a level is the mean over its settings, and settings differ far more than their seeds do: a Wilson interval
 on the pooled networks covers the mean about 18% of the time in place of 95%. The settings are the sample here, not the
@@ -13,12 +13,10 @@ coverage.
 
 from __future__ import annotations
 
-from statistics import NormalDist
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from nnexp.analysis.levels import levels
 from nnexp.analysis.significance import holm
@@ -62,12 +60,12 @@ def mean_interval(rates: Floats, networks: Integers, groups: Integers) -> tuple[
     mean = min(float(rates.mean()), 1.0)  # the mean of ones may be rounded to above 1
     inverse = 1 / _distinct(networks, groups)
     if 0 < mean < 1:
-        widening = float(stats.t.isf(tail, count - 1)) / NormalDist().inv_cdf(1 - tail)
+        widening = special.stdtrit(count - 1, 1 - tail) / special.ndtri(1 - tail)
         inverse += widening**2 * float(rates.var(ddof=1)) / (count * mean * (1 - mean))
     total = 1 / inverse
     hits, misses = mean * total, (1 - mean) * total
-    low = float(stats.beta.ppf(tail, hits, misses + 1)) if hits > 0 else 0.0
-    high = float(stats.beta.isf(tail, hits + 1, misses)) if misses > 0 else 1.0
+    low = float(special.betaincinv(hits, misses + 1, tail)) if hits > 0 else 0.0
+    high = float(special.betainccinv(hits + 1, misses, tail)) if misses > 0 else 1.0
     return min(low, mean), max(high, mean)  # no more than rounding
 
 

@@ -74,7 +74,7 @@ def _retest(summary: Summary, best: Best) -> str:
 
 
 def _verdicts(summary: Summary) -> tuple[int, int, int]:
-    """How many of the other settings the first is better than, worse than, and not told apart from."""
+    """How many of the other settings the first is significantly better than, worse than, and neither."""
     if summary.rivals is None:
         return 0, 0, 0
     apart, difference = summary.rivals["p_holm"] <= _SIGNIFICANT, summary.rivals["difference"]
@@ -95,7 +95,8 @@ def _compared(summary: Summary) -> str:
     shared = "" if compared == others else f" (of {others:,}) that trained the same networks"
     return (
         f"Network by network it is better than {better:,} of the {compared:,} other settings{shared}, worse than "
-        f"{worse:,}, and not told apart from {level:,} (exact McNemar tests, Holm's correction over all pairs, 5%)."
+        f"{worse:,}, and not significantly different from {level:,} (exact McNemar tests, Holm's correction over all "
+        "pairs, 5%)."
     )
 
 
@@ -132,7 +133,7 @@ def _effects(summary: Summary) -> str:
             "among the settings that the sampler chose" if summary.sampler in _CROWDING else "averaged over the others"
         )
         return f"Factors that matter, {among} (mean {label(rate)} at the best and the worst level): {'; '.join(found)}."
-    return "No single factor has levels that can be told apart." if summary.effects else ""
+    return "No single factor has levels that differ significantly." if summary.effects else ""
 
 
 def _families(summary: Summary, best: Best) -> str:

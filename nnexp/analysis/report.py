@@ -47,7 +47,7 @@ DRAWN_SETTINGS = 6
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report: a heading, a caption, and a picture or a table."""
+    """A part of the report: a heading, a caption, a figure and a table."""
 
     key: str
     heading: str
@@ -80,7 +80,7 @@ def build_report(summary: Summary, outcomes: SweepOutcomes, best_network_of: Bes
         curves_of: returns a trial's curves by name, each a list of (epoch, value); raises likewise.
 
     Returns:
-        The page. What could not be read is named in it, and the rest is shown.
+        The page. What could not be read is named in it; everything else is shown.
     """
     missing = list(outcomes.missing)
     drawn = _best_network(summary, best_network_of, missing)
@@ -118,7 +118,7 @@ def _curves(summary: Summary, curves_of: CurvesOf, missing: list[str]) -> dict[i
 def _sections(
     summary: Summary, outcomes: SweepOutcomes, curves: Mapping[int, Mapping[str, Points]], drawn: AlignedNetwork | None
 ) -> list[Section]:
-    """Every part of the report that there is something to show of."""
+    """The parts of the report, without those that have nothing to show."""
     ranked = summary.ranked
     if ranked.empty:
         return []
@@ -137,24 +137,27 @@ def _sections(
 def _network_section(drawn: AlignedNetwork | None) -> Section | None:
     if drawn is None:
         return None
-    parts = [f"{drawn.title[:1].upper()}{drawn.title[1:]}: the lowest loss among those that reached the goal."]
+    recovered = "" if drawn.reference is None else "those that recovered the solution; where there are none, among "
+    parts = [
+        f"{drawn.title.capitalize()}: the lowest loss among {recovered}the solved; where there are none, among all."
+    ]
     if drawn.task.n_inputs == 2:
         parts.append(
-            "Colours: the network's output, from dark 0 to bright 1, ½ on the dotted line. Thick lines: where a hidden "
-            "unit changes sign (thin: a spare unit)."
+            "Colours: the network's output, from 0 (dark) to 1 (bright), ½ on the dotted line. A hidden unit changes "
+            "sign at its thick line; thin lines are units without a partner in the hand-designed network."
         )
     if drawn.reference is not None:
         parts.append(
-            "Units are in the reference's order and have its signs: to flip or reorder hidden units does not change "
-            "what the network computes."
+            "Units have the order and the signs of the hand-designed network: reordering hidden units, or changing the "
+            "sign of one, does not change what the network computes."
         )
     return Section("network", "The best network", " ".join(parts), network.network_figure(drawn))
 
 
 def _marginal_section(summary: Summary) -> Section:
     caption = (
-        "Each point is the mean over all settings of that level, with a 95% interval by bootstrap over settings; "
-        "a cross is the level's best setting."
+        "Each point is the mean over all settings with that level, with a 95% interval over settings; a cross is the "
+        "best setting with that level."
     )
     figure = figures.marginal_points(summary.marginals, summary.measure, summary.factors)
     return Section("factors", "What each factor does", caption, figure, tables.marginals_table(summary))
@@ -181,7 +184,7 @@ def _family_section(summary: Summary, outcomes: SweepOutcomes) -> Section | None
     table = tables.families_table(shares)
     caption = (
         "By what a network contains: the hand-designed logic, its mirror (the reference with x1 complemented and the "
-        "output negated), both, or neither; the rest did not solve the task."
+        "output negated), both, or neither. The others did not solve the task."
         if "solved" not in shares
         else "Networks that solved the task."
     )
@@ -201,9 +204,10 @@ def _band_section(summary: Summary, curves: Mapping[int, Mapping[str, Points]]) 
     if figure is None:
         return None
     caption = (
-        "The loss of the first settings of the ranking; dotted lines mark the plateaus on which training can rest."
+        "The loss of the first settings of the ranking."
+        + " Dotted lines mark the plateaus at which training can stop making progress." * plateaus
     )
-    return Section("loss", "How the loss falls", caption if plateaus else caption.split(";")[0] + ".", figure)
+    return Section("loss", "How the loss falls", caption, figure)
 
 
 def _solving_section(summary: Summary, outcomes: SweepOutcomes) -> Section | None:
@@ -220,8 +224,8 @@ def _solving_section(summary: Summary, outcomes: SweepOutcomes) -> Section | Non
     if figure is None:
         return None
     caption = (
-        "The share of networks that have solved the task by then. Where a curve ends below 100%, the rest did not "
-        f"within {epochs:,} epochs."
+        "The share of networks that have solved the task after so many epochs. Where a curve ends below 100%, the "
+        f"others did not solve it within {epochs:,} epochs."
     )
     return Section("solving", "How soon networks solve it", caption, figure)
 
@@ -229,16 +233,16 @@ def _solving_section(summary: Summary, outcomes: SweepOutcomes) -> Section | Non
 def _importance_sections(summary: Summary) -> list[Section]:
     sections = []
     if any(len(shares) for shares in summary.importance.values()):
-        caption = "The share of the differences between settings that each factor accounts for."
+        caption = "The share of the differences between settings that each factor explains (PED-ANOVA)."
         figure = figures.importance_bars({k: v for k, v in summary.importance.items() if v})
         sections.append(Section("importance", "Which factors matter", caption, figure))
     maps = figures.interaction_maps(summary.ranked, summary.measure, summary.factors)
     if maps is not None:
         caption = (
-            f"Mean {fmt.label(summary.measure)} for each pair of factors, over whatever the other factors were. "
-            "Where a row's pattern changes from column to column, the two act together."
+            f"Mean {fmt.label(summary.measure)} for each pair of factors, averaged over the others. Where the pattern "
+            "of a row changes from column to column, the two factors interact."
         )
-        sections.append(Section("interactions", "How factors act together", caption, maps))
+        sections.append(Section("interactions", "How factors interact", caption, maps))
     return sections
 
 
@@ -276,10 +280,10 @@ def _question(summary: Summary) -> str:
 
 
 def _logic(drawn: AlignedNetwork | None) -> list[tuple[str, pd.DataFrame]]:
-    """The truth tables of the network's gates and of the hand-designed one's, as the source's logic table has them."""
+    """The truth tables of the gates of the network and of the hand-designed one, as the logic table of the source."""
     if drawn is None:
         return []
-    tables = []
+    found = []
     for title, explained in ((f"learned: {drawn.title}", drawn.explained), ("hand-designed", drawn.designed)):
         if explained is None:
             continue
@@ -293,5 +297,5 @@ def _logic(drawn: AlignedNetwork | None) -> list[tuple[str, pd.DataFrame]]:
                 cells[names[unit["name"]]] = f"{row[unit['name']]}  ({row['hidden'][position]:.3g})"
             cells[f"output = {output['formula']}"] = f"{row['output']}  ({row['probability']:.3g})"
             rows.append(cells | {"target": str(row["target"])})
-        tables.append((title, pd.DataFrame(rows)))
-    return tables
+        found.append((title, pd.DataFrame(rows)))
+    return found

@@ -33,7 +33,9 @@ def test_the_answer_says_who_leads_and_how_certain_that_is() -> None:
     assert f"First in the ranking: trial {best.trial} " in text
     assert "2 hidden units" in text
     assert "not re-tested" in text
-    assert re.search(r"better than \d+ of the 59 other settings, worse than 0, and not told apart from \d+", text)
+    assert re.search(
+        r"better than \d+ of the 59 other settings, worse than 0, and not significantly different from \d+", text
+    )
     assert re.search(r"Factors that matter.*hidden size, .* at 2 and .* at [5-8]", text)
     assert "learning rate," not in text.split("Factors that matter")[1]
     assert not any("not finished" in note for note in summary.notes)
@@ -221,7 +223,7 @@ def test_every_sentence_is_true(summary: Summary) -> None:
         assert len(summary.rivals) == len(summary.ranked) - 1
         assert ((summary.rivals["p_holm"] <= 0.05) & (summary.rivals["difference"] > 0)).all()
     if found := re.search(
-        r"better than (\d+) of the (\d+) other .*worse than (\d+), and not told apart from (\d+)", text
+        r"better than (\d+) of the (\d+) other .*worse than (\d+), and not significantly different from (\d+)", text
     ):
         better, others, worse, level = map(int, found.groups())
         assert better + worse + level == others < len(summary.ranked)

@@ -1,4 +1,4 @@
-"""The report: one page that holds everything, legible where data is scarce or missing."""
+"""The report: one complete page, also where data is scarce or missing."""
 
 from __future__ import annotations
 
@@ -164,12 +164,12 @@ def test_the_page_has_every_part(page: str) -> None:
 
 
 def test_the_logic_table_is_the_sources(page: str) -> None:
-    """Beside the learned network's truth tables stands the logic table of the hand-designed one."""
+    """The logic table of the hand-designed network is beside the truth tables of the learned one."""
     for heading in ("a1 = x1 and x2", "a2 = not x1 and not x2", "output = a1 or a2"):
         assert f">{heading}</th>" in page.replace("\n", " ")
 
 
-def test_the_same_sweep_gives_the_same_page(two: Sweep) -> None:
+def test_the_same_sweep_has_the_same_page(two: Sweep) -> None:
     """Drawn again, the page is the same to the byte, so that it is replaced by itself in a store."""
     assert two.report() == two.report()
 
@@ -220,7 +220,7 @@ def test_a_running_sweep_has_a_report(two: Sweep) -> None:
 
 
 def test_nothing_finished_has_a_report() -> None:
-    """A sweep without a result yet gives a page that says so, without pictures."""
+    """The page of a sweep without a result says so, and has no figure."""
     report = bare_report([run(0, status="RUNNING")])
     parsed(report)
     assert "No setting has a result yet" in report

@@ -1,4 +1,4 @@
-"""The picture of one network: decision surface, hidden lines and weights, beside the hand-designed one's (floor 3).
+"""The figure of one network beside the hand-designed one: decision surface, lines of the hidden units, and weights.
 
 Axes: N inputs, H hidden units.
 """
@@ -24,9 +24,9 @@ _DIVERGING = "PuOr"
 
 
 def network_figure(aligned: AlignedNetwork) -> Figure:
-    """The network beside the hand-designed one: surfaces for two inputs, and the weights after matching as numbers.
+    """The network beside the hand-designed one: decision surfaces, and the weights after matching as numbers.
 
-    A reference is left out for a task without one; a network of other than two inputs has its weights alone.
+    A task without a reference has the network alone. Only networks with two inputs have surfaces.
     """
     pairs = [(f"learned: {aligned.title}".rstrip(": "), aligned.network)]
     if aligned.reference is not None:
@@ -47,9 +47,9 @@ def network_figure(aligned: AlignedNetwork) -> Figure:
     return figure
 
 
-def best_network_png(aligned: AlignedNetwork, dpi: int = 110) -> bytes:
-    """The picture of `network_figure` as a PNG file's content."""
-    return png(network_figure(aligned), dpi)
+def best_network_png(aligned: AlignedNetwork) -> bytes:
+    """The figure of `network_figure` as the content of a PNG file."""
+    return png(network_figure(aligned))
 
 
 def _surface(axes: Axes, aligned: AlignedNetwork, network: Network, title: str, *, numbered: bool) -> None:
@@ -87,7 +87,7 @@ def _surface(axes: Axes, aligned: AlignedNetwork, network: Network, title: str, 
 
 
 def _line(axes: Axes, p: Network, k: int, ends: NDArray[np.float64], *, color: str, style: Any, width: float) -> None:
-    """Where a hidden unit's w·x + b is 0, inside the picture."""
+    """Draws the line on which w·x + b of a hidden unit is 0."""
     (w1, w2), b = p.W1[0, k].astype(float), float(p.b1[0, k])
     if not np.isfinite([w1, w2, b]).all() or max(abs(w1), abs(w2)) == 0:
         return
@@ -102,7 +102,7 @@ def _line(axes: Axes, p: Network, k: int, ends: NDArray[np.float64], *, color: s
 def _weights(
     figure: Figure, aligned: AlignedNetwork, pairs: list[tuple[str, Network]], *, left: float, width: float
 ) -> None:
-    """Each network's weights as coloured numbers, a row a hidden unit; matched units of both are in one order."""
+    """Draws the weights of each network as coloured numbers, one row per hidden unit, matched units in one order."""
     height = figure.get_figheight()
     top = height - 0.32
     for i, (_, p) in enumerate(pairs):

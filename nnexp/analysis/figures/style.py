@@ -1,8 +1,8 @@
-"""What all pictures share: a style that is legible on screen and in print, and their export as SVG or PNG (floor 3).
+"""What all figures share: a style for screen and print, and their export as SVG or PNG.
 
-Pictures are made by Matplotlib's objects alone, without its global state, so that they can be drawn in any thread.
-Colours are told apart by readers with any colour vision: cividis for amounts, Okabe and Ito's for kinds, and kinds are
-also hatched or dashed.
+Figures are made with Matplotlib's objects alone, without its global state, so that any thread can draw them. Readers
+with any colour vision can distinguish the colours: cividis for amounts, those of Okabe and Ito for kinds. Kinds also
+differ in hatching or dashes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-#: Okabe and Ito's colours, dark enough first.
+#: The colours of Okabe and Ito.
 BLUE, ORANGE, GREEN, SKY, VERMILION, PURPLE, YELLOW = (
     "#0072B2",
     "#E69F00",
@@ -35,7 +35,8 @@ GREY = "#8a8a8a"
 KINDS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1)))
 AMOUNTS = "cividis"
-WIDTH = 11.6
+WIDTH = 11.6  # inches
+DPI = 110
 
 STYLE: Any = {
     "axes.edgecolor": "#555555",
@@ -62,19 +63,19 @@ STYLE: Any = {
 
 
 def styled() -> AbstractContextManager[None]:
-    """Draw under this: everything made inside looks as `STYLE` says."""
+    """A context in which everything drawn has the style `STYLE`."""
     return mpl.rc_context(STYLE)
 
 
-def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty picture of ``width`` by ``height`` inches; draw on it under `styled`."""
-    figure = Figure(figsize=(width, height))
+def new_figure(height: float) -> Figure:
+    """An empty figure of `WIDTH` by ``height`` inches; draw on it under `styled`."""
+    figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
     return figure
 
 
 def svg(figure: Figure, prefix: str) -> str:
-    """A picture as an SVG element to stand inside a page; ``prefix`` keeps its identifiers apart from the others'."""
+    """A figure as an SVG element for a page; ``prefix`` makes its identifiers differ from those of other figures."""
     buffer = io.StringIO()
     with styled():
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -88,16 +89,16 @@ def svg(figure: Figure, prefix: str) -> str:
 
 
 def _opening(match: re.Match[str]) -> str:
-    """The SVG's opening tag without a fixed size: the page's width decides."""
+    """The opening tag of the SVG without a fixed size: it takes the width of the page."""
     links = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return f'<svg {links} {match.group(1)} width="100%" aria-hidden="true">'
 
 
-def png(figure: Figure, dpi: int = 110) -> bytes:
-    """A picture as a PNG file's content."""
+def png(figure: Figure) -> bytes:
+    """A figure as the content of a PNG file."""
     buffer = io.BytesIO()
     with styled():
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -116,15 +117,15 @@ def heat_cells(
     fontsize: float = 8,
     at: tuple[float, float] = (0.0, 0.0),
 ) -> None:
-    """A grid of coloured cells with a text in each; cells of nan stay empty.
+    """Draws a grid of coloured cells with a text in each; cells with nan stay empty.
 
     Args:
-        axes: where to draw; its units become cells, row 0 at the bottom.
+        axes: where to draw; one unit is one cell, row 0 at the bottom.
         values: (rows, columns) amounts from 0 to ``top``.
-        texts: (rows, columns) what each cell says.
-        top: the amount that has the lightest colour.
+        texts: (rows, columns) the text of each cell.
+        top: the amount with the lightest colour.
         fontsize: of the texts, in points.
-        at: the left lower corner.
+        at: the lower left corner.
     """
     rows, columns = values.shape
     left, low = at

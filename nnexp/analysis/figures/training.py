@@ -1,4 +1,4 @@
-"""Pictures of training: bands of the loss, and how soon networks solve the task (floor 3).
+"""Figures of training: bands of the loss, and how soon networks solve the task.
 
 Axes: R networks of a setting.
 """
@@ -20,15 +20,15 @@ Points = Sequence[tuple[int, float]]
 
 
 def loss_bands(curves: Mapping[str, Mapping[str, Points]], *, plateaus: bool) -> Figure | None:
-    """The median and the band from the 10th to the 90th percentile of the networks' losses, a panel a setting.
+    """The median and the band from the 10th to the 90th percentile of the networks' losses, one panel per setting.
 
     Args:
-        curves: a setting's title to its curves ``loss_median``, ``loss_p10`` and ``loss_p90``, each (epoch, value); six
-            settings at most are drawn.
-        plateaus: whether to mark the losses at which training of a 2-input truth table rests.
+        curves: the title of a setting to its curves ``loss_median``, ``loss_p10`` and ``loss_p90``, each (epoch,
+            value); at most six settings are drawn.
+        plateaus: whether to mark the plateaus of a 2-input truth table.
 
     Returns:
-        The picture; None where no setting has these curves.
+        The figure; None where no setting has these curves.
     """
     usable = {
         title: {key: _after_start(keyed[key]) for key in ("loss_median", "loss_p10", "loss_p90")}
@@ -62,7 +62,7 @@ def loss_bands(curves: Mapping[str, Mapping[str, Points]], *, plateaus: bool) ->
 
 
 def _after_start(points: Points) -> NDArray[np.float64]:
-    """(T, 2) points that a logarithmic picture can show: after epoch 0, finite and positive."""
+    """(T, 2) points that a logarithmic figure can show: after epoch 0, finite and positive."""
     array = np.array([point for point in points if point[0] > 0 and np.isfinite(point[1])], dtype=np.float64)
     return np.maximum(array.reshape(-1, 2), [1, 1e-12])
 
@@ -85,15 +85,15 @@ def _band(axes: Axes, title: str, keyed: Mapping[str, NDArray[np.float64]], *, p
 def solving_curves(
     settings: Mapping[str, NDArray[np.float64]], pooled: Mapping[str, NDArray[np.float64]], epochs: int
 ) -> Figure | None:
-    """The share of networks that have solved the task after so many epochs: some settings, and all by hidden size.
+    """The share of networks that have solved the task after so many epochs, for some settings and by hidden size.
 
     Args:
-        settings: a setting's title to (R,) epochs to solve, infinite where never; six at most are drawn.
-        pooled: a group's title (hidden units) to the same of all its networks.
-        epochs: where the curves end, the cap.
+        settings: the title of a setting to (R,) epochs to solve, infinite where never; at most six are drawn.
+        pooled: hidden size to the same of all networks of that size.
+        epochs: the last epoch of the curves.
 
     Returns:
-        The picture; None where there is nothing to draw.
+        The figure; None where there is nothing to draw.
     """
     panels = [(title, group) for title, group in (("settings", settings), ("hidden units", pooled)) if group]
     if not panels:
@@ -129,6 +129,6 @@ def solving_curves(
 
 
 def _shade(i: int, count: int) -> tuple[float, float, float, float]:
-    """The i-th of ``count`` ordered colours, dark to light but never too light for white paper."""
+    """The i-th of ``count`` ordered colours, from dark to light, none too light for white paper."""
     red, green, blue, alpha = mpl.colormaps["viridis"](0.85 * i / max(count - 1, 1))
     return red, green, blue, alpha
