@@ -164,7 +164,7 @@ def _draw_phases(
         bar = figure.colorbar(ScalarMappable(Normalize(0, top), AMOUNTS), cax=scale)
         bar.outline.set_visible(False)
         percent_axis(scale)
-        scale.set_ylabel(f"mean {fmt.label(rate)}" + ("; cells: percent" if single else "; cells: settings"))
+        scale.set_ylabel(f"mean {fmt.label(rate)}" + ("\ncells: percent" if single else "\ncells: settings"))
     return figure
 
 
