@@ -7,15 +7,14 @@ import json
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from nnexp import _atomic
 from nnexp.analysis.summary import Summary
 from nnexp.analysis.tables import sections
 from nnexp.errors import UsageError
+from nnexp.network.network_file import plain
 
 _WIDTH = 110  # of paragraphs on a terminal
 
@@ -59,9 +58,10 @@ def to_markdown(summary: Summary, top: int | None = 20) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def to_plain(summary: Summary) -> dict[str, Any]:
-    """The whole summary as what JSON can hold; the table ``ranked`` has every column."""
+def to_json(summary: Summary) -> str:
+    """The whole summary as JSON. Its tables are lists with one object per row; undefined numbers are null."""
     best = summary.best
+    tables = {name: getattr(summary, name) for name in ("ranked", "marginals", "families", "rivals", "pareto")}
     whole = {
         "name": summary.name,
         "task": summary.task,
@@ -79,27 +79,9 @@ def to_plain(summary: Summary) -> dict[str, Any]:
             "retest": best.retest and dataclasses.asdict(best.retest),
         },
         "importance": summary.importance,
-        **{name: getattr(summary, name) for name in ("ranked", "marginals", "families", "rivals", "pareto")},
+        **{name: None if table is None else table.to_dict(orient="records") for name, table in tables.items()},
     }
-    return {key: _plain(value) for key, value in whole.items()}
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold: nan, infinity and missing values become null, NumPy's scalars Python's, tables lists."""
-    if isinstance(value, pd.DataFrame):
-        value = value.to_dict(orient="records")
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def to_json(summary: Summary) -> str:
-    """The whole summary as JSON (see `to_plain`)."""
-    return json.dumps(to_plain(summary), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(plain(whole), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def to_csv(summary: Summary) -> str:
