@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nnexp._redact import redact
-from nnexp.analysis.results import IMPORTANCE
+from nnexp.analysis.results import IMPORTANCE, REPORT
 from nnexp.errors import Interrupted, NnexpError, NotFoundError, StoreError
 from nnexp.network.settings import Settings
 from nnexp.recovery import networks_table
@@ -28,7 +28,7 @@ METRICS = ("solved_rate", "correct_rate", "confident_rate", "diverged_rate", "tr
 #: Kinds of findings that do not change what a sweep's results are computed from.
 HARMLESS = {"zombie", "undelivered"}
 #: Artifacts of the parent run of a finalized sweep.
-PUBLISHED = (SWEEP_FILE, "report.html", "summary.json", IMPORTANCE)
+PUBLISHED = (SWEEP_FILE, REPORT, "summary.json", IMPORTANCE)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Finalization:
     run: SweepRun
 
     def write(self) -> Summary | None:
-        """Finalize the sweep, or wait until the elected worker has done so; returns the summary in the former case.
+        """Finalize the sweep, and return its summary; or wait until the elected worker has done so, and return None.
 
         Raises:
             StoreError: a store failed, or did not answer for too long. NnexpError: the training pool failed.
@@ -66,12 +66,12 @@ class Finalization:
         study, worker = self.session.study, self.session.worker
         key = f"{ELECTED}:{budget}"
         elected = study.set_once(key, worker.id)
-        return elected == worker.id or (
-            elected in worker.dead_workers() and study.compare_and_set(key, elected, worker.id)
-        )
+        if elected == worker.id:
+            return True
+        return elected in worker.dead_workers() and study.compare_and_set(key, elected, worker.id)
 
     def _write(self, executor: Executor) -> Summary:
-        """Read the runs once, and publish what they say."""
+        """Restore, re-test and publish, from one listing of the runs."""
         call, study = self.session.retry.call, self.session.study
         runs, _ = call(lambda: self.restore(executor))
         # A worker that started before the sweep was extended may have written its smaller file over the present one.

@@ -119,7 +119,7 @@ def _description(summary: Summary, standing: registry.Standing | None, run: Swee
     """The description of the parent run: the answer in words, and where to find more."""
     here = f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
     lines = [*summary.answer, ""]
-    lines.append(f"- [the report]({here}/artifacts/report.html), with figures and every table")
+    lines.append(f"- [the report]({here}/artifacts/{results.REPORT}), with figures and every table")
     lines.append("- the settings, best first: *Views* above the table of runs")
     lines.append("- the ten best runs have the tag `best` and a figure of their best network")
     if standing is not None:

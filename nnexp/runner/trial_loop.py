@@ -63,9 +63,8 @@ class TrialInTraining:
     def jobs(self, until: int) -> list[Job]:
         """The next training: the paused networks, or else those that have no result yet."""
         if self.paused:
-            return [
-                Job(self.claim.number, self.settings, part.result.index, until, part.result) for part in self.paused
-            ]
+            paused = [part.result for part in self.paused]
+            return [Job(self.claim.number, self.settings, result.index, until, result) for result in paused]
         trained = sum(len(part.result.index) for part in self.complete)
         return [Job(self.claim.number, self.settings, np.arange(trained, self.settings.seeds), until)]
 

@@ -32,7 +32,7 @@ def test_the_runs_of_a_sweep_are_listed_once(tmp_path: Path, monkeypatch: pytest
     where = small_sweeps.stores(tmp_path)
     summary = sweeps.sweep(PLAN, stores=where, pool="inline")
     assert listings[False] == 1
-    stored = results.summary(PLAN.name, where)
+    stored = results.summarize(PLAN.name, where)
     assert summary is not None
     assert summary.answer == stored.answer
     assert summary.best == stored.best
@@ -52,3 +52,16 @@ def test_a_sweep_extended_by_another_worker_keeps_the_larger_file(tmp_path: Path
     small_sweeps.run(PLAN, where, progress=write_smaller)
     assert Tracking(where.tracking_uri).sweep_text(PLAN.name) == PLAN.text
     small_sweeps.assert_whole(PLAN, where)
+
+
+def test_a_sweep_whose_networks_all_diverge_is_finalized(tmp_path: Path) -> None:
+    """No run has the second objective then: there is no Pareto front, and no failure."""
+    where = small_sweeps.stores(tmp_path)
+    space = {"learning_rate": 1e308, "hidden_size": [2, 3]}
+    sweep = small_sweeps.plan(trials=2, space=space, dtype="float32", objective=["solved_rate", "xnor_accuracy"])
+    summary = sweeps.sweep(sweep, stores=where, pool="inline")
+    assert summary is not None
+    assert "diverged" in summary.answer[0]
+    assert summary.pareto is not None
+    assert summary.pareto.empty
+    small_sweeps.assert_whole(sweep, where)
