@@ -130,7 +130,7 @@ def run(arguments: list[str]) -> dict[str, Any]:
     clock.watch(Worker, "finish", "results told to the study")
     clock.watch(trial_loop, "spool_evidence", "evidence: metrics, Parquet, spool")
     clock.watch(Tracking, "deliver", "logging to MLflow, in a thread beside")
-    clock.watch(finalize.Conclusion, "write", "conclusion: re-test, summary, report, pictures")
+    clock.watch(finalize.Finalization, "write", "finalization: re-test, summary, report, figures")
     status = command(["sweep", str(FILE), *arguments])
     seconds = time.perf_counter() - BEGAN
     watcher.end()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from nnexp.errors import NotFoundError, UsageError
 from nnexp.recovery import gates, networks_table
 from nnexp.recovery.alignment import AlignedNetwork, align_best
 from nnexp.search import sweep_file
+from nnexp.search.sweep_file import Sweep
 from nnexp.stores import Stores
-from nnexp.tracking.schema import RunRecord
+from nnexp.tracking.schema import SWEEP_FILE, RunRecord, SweepRun
 from nnexp.tracking.store import Tracking
+from nnexp.tracking.trials import counting
 
 #: The parent run's artifact that keeps what the study says of the factors.
 IMPORTANCE = "importance.json"
@@ -34,15 +37,34 @@ CURVES = ("loss_median", "loss_p10", "loss_p90")
 class SweepResults:
     """One sweep's runs, read once.
 
-    Raises:
-        NotFoundError: there is no such sweep.
+    Attributes:
+        records: the run of each trial.
+        importance: what the study says of the factors; None to read what it said at the end of the sweep.
     """
 
-    def __init__(self, tracking: Tracking, name: str) -> None:
-        self.tracking, self.name = tracking, name
-        self.sweep = sweep_file.parse(tracking.sweep_text(name), f"sweep {name!r}")
-        self.records = tracking.runs(name)
+    def __init__(self, tracking: Tracking, run: SweepRun, sweep: Sweep, records: Sequence[RunRecord]) -> None:
+        self.tracking, self.run, self.sweep, self.records = tracking, run, sweep, list(records)
+        self.name = run.name
+        self.importance: Mapping[str, Mapping[str, float]] | None = None
         self._runs = {record.trial: record.run_id for record in self.records}
+
+    @classmethod
+    def read(cls, tracking: Tracking, name: str) -> SweepResults:
+        """The runs of the sweep ``name``.
+
+        Raises:
+            NotFoundError: there is no such sweep.
+        """
+        run = tracking.sweep(name)
+        sweep = sweep_file.parse(tracking.text(run.run_id, SWEEP_FILE), f"sweep {name!r}")
+        return cls(tracking, run, sweep, counting(tracking.trial_runs(run)))
+
+    def add_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Add metrics, logged just now, to one of the runs as read."""
+        self.records = [
+            dataclasses.replace(record, metrics={**record.metrics, **metrics}) if record.run_id == run_id else record
+            for record in self.records
+        ]
 
     def best_network(self, trial: int) -> AlignedNetwork | None:
         """A trial's best network beside the hand-designed one; None where all its networks diverged.
@@ -88,11 +110,11 @@ class SweepResults:
         return build_report(summary, outcomes, self.best_network, self.curves_of)
 
     def _importance(self) -> Mapping[str, Mapping[str, float]]:
-        """What the study said at the end of the sweep; nothing before."""
+        """What the study says, or said at the end of the sweep; nothing before."""
+        if self.importance is not None:
+            return self.importance
         try:
-            found: dict[str, dict[str, float]] = json.loads(
-                self.tracking.text(self.tracking.sweep(self.name).run_id, IMPORTANCE)
-            )
+            found: dict[str, dict[str, float]] = json.loads(self.tracking.text(self.run.run_id, IMPORTANCE))
         except (NotFoundError, ValueError):  # not there yet, or damaged; `nnexp doctor` finds and repairs the latter
             return {}
         return found
@@ -108,7 +130,7 @@ def summarize(name: str, stores: Stores | None = None) -> Summary:
     Raises:
         NotFoundError: there is no such sweep, or it has no runs.
     """
-    results = SweepResults(_open(stores), name)
+    results = SweepResults.read(_open(stores), name)
     return results.summary(results.outcomes())
 
 
@@ -152,12 +174,12 @@ def report(name: str, stores: Stores, output: Path, *, log: bool = True) -> None
         NotFoundError: there is no such sweep, or it has no runs.
     """
     tracking = _open(stores)
-    results = SweepResults(tracking, name)
+    results = SweepResults.read(tracking, name)
     outcomes = results.outcomes()
     page = results.report(results.summary(outcomes), outcomes)
     _atomic.write_text(output, page)
     if log:
-        tracking.log_text(tracking.sweep(name).run_id, page, REPORT)
+        tracking.log_text(results.run.run_id, page, REPORT)
 
 
 def compare(first: str, second: str, stores: Stores) -> Comparison:
@@ -174,7 +196,7 @@ def compare(first: str, second: str, stores: Stores) -> Comparison:
         return Comparison((first, second), compare_runs(left, right), pd.DataFrame())
     if any(run is not None for run in runs):
         raise UsageError(f"compare {first} {second}: expected two sweeps or two runs, not one of each")
-    sides = [SweepResults(tracking, name) for name in (first, second)]
+    sides = [SweepResults.read(tracking, name) for name in (first, second)]
     outcomes = [side.outcomes() for side in sides]
     summaries = [side.summary(of_side) for side, of_side in zip(sides, outcomes, strict=True)]
     return compare_sweeps(*summaries, left_outcomes=outcomes[0].by_rate, right_outcomes=outcomes[1].by_rate)

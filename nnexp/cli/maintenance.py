@@ -34,7 +34,7 @@ def doctor(name: str | None, repair: bool, deliver: bool, stores: Stores, as_jso
         output.document([finding.plain() for finding in found])
     for finding in found if not as_json else ():
         click.echo(finding.line)
-    open_ones = [finding for finding in found if not finding.mended]
+    open_ones = [finding for finding in found if not finding.repaired]
     if not found and deliver:
         what = f"holds nothing of {name!r}" if name else "is empty"
         click.echo(f"spool {stores.spool} {what}: nothing waits", err=True)

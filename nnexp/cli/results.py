@@ -26,8 +26,22 @@ def status(name: str | None, stores: Stores, as_json: bool) -> None:
     if as_json:
         console.document(found.plain())
         return
-    for title, rows in found.tables():
-        console.records(rows, title)
+    sweeps = [
+        {
+            "sweep": sweep.name,
+            "state": sweep.state,
+            "trials": f"{sweep.finished}/{sweep.budget}",
+            "failed": sweep.failed,
+            "running": sweep.running,
+            "workers": len(sweep.workers),
+            "best": "–" if sweep.best is None else f"{sweep.objective} {sweep.best:.4g}",
+        }
+        for sweep in found.sweeps
+    ]
+    console.records(sweeps, "Sweeps" if sweeps else "No sweeps in this store")
+    workers = [{"sweep": sweep.name, **worker} for sweep in found.sweeps for worker in sweep.workers]
+    if workers:
+        console.records(workers, "Workers")
 
 
 @command("nnexp summarize xnor", "nnexp summarize xnor --format csv > xnor.csv")

@@ -1,152 +1,153 @@
-"""A sweep's end: lost evidence made again, the winner re-tested, the answer written to the parent run (floor 4).
+"""The end of a sweep: lost runs are restored, the best setting is re-tested, and the results are published.
 
-Any worker that sees the budget met may do it; one does, and doing it again changes nothing.
+Any worker that finds the budget met may do it. One is elected, and doing it again changes nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
 
-from nnexp.analysis import results
-from nnexp.runner import jobs
-from nnexp.runner import pool as execution
+from nnexp.analysis.results import SweepResults
+from nnexp.analysis.summary import Summary
+from nnexp.errors import NotFoundError
+from nnexp.runner import jobs, signals
 from nnexp.runner.publish import publish
-from nnexp.runner.retry import Patience
-from nnexp.study import FinishedState, SweepStudy, Trial, Worker
-from nnexp.tracking.delivery import Writer
-from nnexp.tracking.outbox import Entry, Spool
-from nnexp.tracking.schema import SweepRun
+from nnexp.runner.session import FINALIZED, Session, is_finalized
+from nnexp.study import FinishedState, Trial
+from nnexp.tracking.outbox import Entry
+from nnexp.tracking.schema import ENDED, SWEEP_FILE, RunRecord, SweepRun
 from nnexp.tracking.store import Tracking
 from nnexp.tracking.trial_run import failure_evidence, spool_evidence
+from nnexp.tracking.trials import counting
 
-#: Networks of the re-test have numbers from here on, which no sweep's seeds reach.
+#: The networks of the re-test have these numbers and higher ones, which the seeds of no sweep reach.
 FRESH = 10_000_000
-#: And there are at least this many: an interval of about ±3 points.
+#: The fewest networks of the re-test: a 95% interval of about ±3 percentage points.
 RETEST_NETWORKS = 1000
-#: Study attributes: who writes the conclusion of a budget, and the budget whose conclusion is written.
-WRITER, WRITTEN = "conclusion_writer", "concluded"
+#: The study attribute that names, for each budget, the worker elected to finalize it.
+ELECTED = "conclusion_writer"
+#: Seconds between two looks at the work of another worker.
 TICK = 0.5
 
 
-def is_concluded(study: SweepStudy) -> bool:
-    """Whether the conclusion of the present budget is written."""
-    return bool(study.get(WRITTEN) == study.sweep.trials)
-
-
 @dataclass(frozen=True)
-class Conclusion:
-    """What it takes to conclude a sweep.
+class Finalization:
+    """The finalization of the sweep of a session, whose ``run`` in ``tracking`` is its parent run."""
 
-    Attributes:
-        writer: delivers evidence. flush: waits until it has, or raises.
-        open_pool: makes a training pool of ``workers`` processes.
-        patience: with the tracking store, when it is away.
-    """
-
-    study: SweepStudy
-    worker: Worker
+    session: Session
     tracking: Tracking
     run: SweepRun
-    spool: Spool
-    writer: Writer
-    flush: Callable[[], None]
-    open_pool: Callable[[], Executor]
-    workers: int
-    patience: Patience
 
-    def write(self) -> None:
-        """Concludes the sweep, or waits for the worker that does.
+    def write(self) -> Summary | None:
+        """Finalize the sweep, and return its summary; or wait until the elected worker has done so, and return None.
 
         Raises:
-            StoreError: a store failed, or was away for too long. NnexpError: the training pool did.
+            StoreError: a store failed, or did not answer for too long. NnexpError: the training pool failed.
             Interrupted: a signal.
         """
-        while self.study.is_done() and not is_concluded(self.study):
-            budget = self.study.sweep.trials
-            if not self._elected(budget):
-                self.patience.wait(TICK)
-                continue
-            pool = self.open_pool()
-            try:
-                self.patience.call(lambda: self.restore(pool))  # noqa: B023  called in this round
-                self.patience.call(lambda: self._retest(pool))  # noqa: B023
-                self.patience.call(lambda: publish(self.study, self.tracking, self.run, pool))  # noqa: B023
-            except BrokenExecutor as error:
-                self.patience.wait(0)  # a signal to the whole process group ends the pool too
-                raise execution.broken(error) from error
-            finally:
-                execution.abandon(pool)
-            self.study.set(WRITTEN, budget)
+        study, summary = self.session.study, None
+        while study.is_done() and not is_finalized(study):
+            budget = study.sweep.trials
+            if self._is_elected(budget):
+                with self.session.training_pool() as executor:
+                    summary = self._write(executor)
+                study.set(FINALIZED, budget)
+            else:
+                signals.sleep(TICK, self.session.options.interrupted)
+        return summary
 
-    def _elected(self, budget: int) -> bool:
-        """Whether this worker is the one that writes; a dead one is replaced."""
-        key = f"{WRITER}:{budget}"
-        writer = self.study.set_once(key, self.worker.id)
-        if writer == self.worker.id:
+    def _is_elected(self, budget: int) -> bool:
+        """Whether this worker is the one that finalizes; a dead one is replaced."""
+        study, worker = self.session.study, self.session.worker
+        key = f"{ELECTED}:{budget}"
+        elected = study.set_once(key, worker.id)
+        if elected == worker.id:
             return True
-        return writer in self.worker.dead_workers() and self.study.compare_and_set(key, writer, self.worker.id)
+        return elected in worker.dead_workers() and study.compare_and_set(key, elected, worker.id)
 
-    def restore(self, pool: Executor) -> list[int]:
-        """Sees to it that every finished trial is in MLflow once, in full; gives the numbers that were trained again.
+    def _write(self, executor: Executor) -> Summary:
+        """Restore, re-test and publish, from one listing of the runs."""
+        call, study = self.session.retry.call, self.session.study
+        runs, _ = call(lambda: self.restore(executor))
+        # A worker that started before the sweep was extended may have written its smaller file over the present one.
+        call(self._write_sweep_file)
+        found = SweepResults(self.tracking, self.run, study.sweep, runs)
+        call(lambda: self._retest(found, executor))
+        return call(lambda: publish(study, self.tracking, self.run, found, executor))
 
-        What another living worker has finished is awaited; what nobody has any more is trained again.
+    def _write_sweep_file(self) -> None:
+        run_id, text = self.run.run_id, self.session.study.sweep.text
+        with contextlib.suppress(NotFoundError):
+            if self.tracking.text(run_id, SWEEP_FILE) == text:
+                return
+        self.tracking.log_text(run_id, text, SWEEP_FILE)
+
+    def restore(self, executor: Executor) -> tuple[list[RunRecord], list[int]]:
+        """Bring every finished trial to MLflow exactly once.
+
+        A trial that another living worker finished is awaited; one that is in no spool any more is trained again.
+
+        Returns:
+            The one run of each trial, and the numbers of the trials that were trained again.
         """
-        made = []
-        while lost := self._undelivered():
-            waiting = {entry.trial: entry for entry in self.spool.entries(self.study.name)}
-            dead = self.worker.dead_workers()
-            sent, pause = self.writer.delivered, TICK
+        session, restored = self.session, []
+        while lost := self._lost(runs := self.tracking.trial_runs(self.run)):
+            waiting = {entry.trial: entry for entry in session.spool.entries(session.study.name)}
+            dead = session.worker.dead_workers()
+            before = session.writer.delivered
             for trial in lost:
                 if trial.number in waiting:
-                    self.writer.put(waiting[trial.number], fresh=False)
-                elif trial.state == "FAIL" or trial.owner in (None, self.worker.id) or trial.owner in dead:
-                    self.writer.put(self.again(pool, trial), fresh=False)
-                    made.append(trial.number)
-            self.flush()
-            if self.writer.delivered > sent:
-                pause = 0.0
-            self.patience.wait(pause)
-        self.tracking.delete_duplicates(self.study.name)
-        return made
+                    session.writer.put(waiting[trial.number], fresh=False)
+                elif trial.state == "FAIL" or trial.owner in (None, session.worker.id) or trial.owner in dead:
+                    session.writer.put(self.train_again(executor, trial), fresh=False)
+                    restored.append(trial.number)
+            session.drain()
+            pause = 0.0 if session.writer.delivered > before else TICK
+            signals.sleep(pause, session.options.interrupted)
+        counted = {each.trial: each.run_id for each in reversed(runs)}  # of a trial's runs the first counts
+        for each in runs:
+            if each.run_id != counted[each.trial]:
+                self.tracking.delete_run(each.run_id)
+        return counting(runs), restored
 
-    def _undelivered(self) -> list[Trial]:
+    def _lost(self, runs: list[RunRecord]) -> list[Trial]:
         """The finished trials that have no ended run."""
-        runs = self.tracking.delivered_trials(self.study.name)
-        ended = {number for number, of_trial in runs.items() if of_trial[0][1] != "RUNNING"}
-        return [trial for trial in self.study.trials() if trial.is_finished and trial.number not in ended]
+        ended = {each.trial for each in runs if each.status in ENDED}
+        return [trial for trial in self.session.study.trials() if trial.is_finished and trial.number not in ended]
 
-    def again(self, pool: Executor, trial: Trial) -> Entry:
-        """A trial's evidence made again, in the spool: the same networks to the bit.
+    def train_again(self, executor: Executor, trial: Trial) -> Entry:
+        """Write a finished trial's results to the spool once more: the same networks to the bit.
 
         Raises:
             UsageError: the trial's params are not the sweep's. StoreError: the spool cannot be written.
         """
-        sweep = self.study.sweep
+        spool, sweep = self.session.spool, self.session.study.sweep
         began = trial.started.timestamp() if trial.started else time.time()
         settings = sweep.settings(trial.params, seeds=int(trial.attrs.get("networks", 0)) or None)
         if trial.state == "FAIL":
             reason = str(trial.attrs.get("error", "unknown"))
-            return failure_evidence(self.spool, sweep, trial.number, settings, reason, began)
+            return failure_evidence(spool, sweep, trial.number, settings, reason, began)
         epochs = int(trial.attrs.get("epochs", settings.epochs))
-        trained = jobs.train(pool, settings, np.arange(settings.seeds), self.workers, until=epochs)
+        trained = jobs.train(executor, settings, np.arange(settings.seeds), self.session.workers, until=epochs)
         state: FinishedState = "PRUNED" if trial.state == "PRUNED" else "COMPLETE"
-        return spool_evidence(self.spool, sweep, trial.number, settings, trained, state, epochs=epochs, began=began)[0]
+        return spool_evidence(spool, sweep, trial.number, settings, trained, state, epochs=epochs, began=began)[0]
 
-    def _retest(self, pool: Executor) -> None:
-        """Trains the winner on fresh networks: the best of many settings looks better than it is."""
-        summary = results.SweepResults(self.tracking, self.study.name).summary()
-        if summary.best is None or summary.best.retest is not None:
+    def _retest(self, found: SweepResults, executor: Executor) -> None:
+        """Train the best setting on fresh networks: the selected best of many settings looks better than it is."""
+        best = found.summary().best
+        if best is None or best.retest is not None:
             return
-        winner = next(t for t in self.study.trials() if t.number == summary.best.trial)
-        settings = self.study.sweep.settings(winner.params)
-        count = max(RETEST_NETWORKS, summary.best.estimate.networks)
-        _, grades, _ = jobs.train(pool, settings, np.arange(FRESH, FRESH + count), self.workers)
-        hits = grades.recovered if grades.recovered is not None else grades.solved
-        self.tracking.log_progress(
-            summary.best.run_id, 0, {"retest_networks": float(count), "retest_rate": float(hits.mean())}
-        )
+        study = self.session.study
+        winner = next(trial for trial in study.trials() if trial.number == best.trial)
+        settings = study.sweep.settings(winner.params)
+        count = max(RETEST_NETWORKS, best.estimate.networks)
+        grades = jobs.train(executor, settings, np.arange(FRESH, FRESH + count), self.session.workers).grades
+        successes = grades.recovered if grades.recovered is not None else grades.solved
+        metrics = {"retest_networks": float(count), "retest_rate": float(successes.mean())}
+        self.tracking.log_progress(best.run_id, 0, metrics)
+        found.add_metrics(best.run_id, metrics)

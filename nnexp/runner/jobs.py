@@ -1,6 +1,6 @@
-"""A batch of trials as tasks for a pool: what is sent to a worker process, and what comes back (floor 3).
+"""The training of trials as jobs, packed into tasks for a pool: what a pool's process receives, and what it returns.
 
-Everything here is plain frozen values; the pool's workers know nothing of Optuna, MLflow or files.
+Everything here is plain frozen values; the pool's processes know nothing of Optuna, MLflow or files.
 """
 
 from __future__ import annotations
@@ -16,13 +16,22 @@ from numpy.typing import NDArray
 
 from nnexp.network.settings import Settings
 from nnexp.recovery import grades as recovery
+from nnexp.search.sweep_file import Sweep
 from nnexp.training import trainer
 
-#: Networks a task holds at most. Its last networks, which never stop, leave the trainer's tiles nearly empty: 5,000
-#: epochs are 150,000 calls of NumPy whatever the task holds, so that few large tasks cost less than many.
+#: The most networks in a task. Networks that never stop leave the trainer's tiles nearly empty at the end: 5,000 epochs
+#: are 150,000 calls of NumPy however few networks are left, so that few large tasks cost less than many small ones.
 TASK_NETWORKS = 32768
-#: And at least, where there are that many: below this the fixed cost of NumPy's calls dominates.
+#: The fewest, where there are that many: below this the fixed cost of NumPy's calls dominates.
 TASK_NETWORKS_LOW = 512
+#: Batches in training at once where a suggestion does not depend on earlier results, so that the pool is never idle.
+LOOKAHEAD = 3
+
+
+def lookahead(sweep: Sweep) -> int:
+    """How many batches are in training at once."""
+    independent = sweep.sampler in ("random", "qmc", "grid") and sweep.pruner == "none"
+    return LOOKAHEAD if independent else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +39,7 @@ class Job:
     """Some networks of one trial, to be trained to epoch ``until``.
 
     Attributes:
-        start: the result of an earlier job of the same networks, with which to continue; None starts them.
+        start: the result of an earlier job of the same networks, which this one continues; None starts them.
     """
 
     trial: int
@@ -41,11 +50,11 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
-class Segment:
-    """What a job gave.
+class JobResult:
+    """The networks of one job, trained and graded.
 
     Attributes:
-        seconds: this job's share of its task's time.
+        seconds: the job's share of the time of its task.
     """
 
     trial: int
@@ -54,15 +63,15 @@ class Segment:
     seconds: float
 
 
-def run_jobs(jobs: Sequence[Job]) -> list[Segment]:
-    """Trains and grades ``jobs`` (all to one ``until``) side by side; runs in a pool's worker."""
+def run_jobs(jobs: Sequence[Job]) -> list[JobResult]:
+    """Train and grade ``jobs`` (all to the same ``until``) side by side; runs in a process of the pool."""
     began = time.perf_counter()
     results = trainer.advance([job.start or trainer.start(job.settings, job.index) for job in jobs], jobs[0].until)
     grades = [grade(result) for result in results]
     seconds = time.perf_counter() - began
     costs = [cost(job) for job in jobs]
     return [
-        Segment(job.trial, result, graded, seconds * own / sum(costs))
+        JobResult(job.trial, result, graded, seconds * own / sum(costs))
         for job, result, graded, own in zip(jobs, results, grades, costs, strict=True)
     ]
 
@@ -73,18 +82,18 @@ def grade(result: trainer.TrainingResult) -> recovery.Grades:
 
 
 def cost(job: Job) -> float:
-    """What a job costs beside others: proportional to its networks, hidden units and epochs."""
+    """The relative cost of a job: networks times hidden units times epochs."""
     return len(job.index) * job.settings.hidden_size * job.until
 
 
-def submit(pool: Executor, jobs: Iterable[Job], workers: int) -> list[Future[list[Segment]]]:
-    """Sends jobs to the pool as tasks, the most expensive first; jobs of one hidden size share a task."""
+def submit(pool: Executor, jobs: Iterable[Job], workers: int) -> list[Future[list[JobResult]]]:
+    """Send jobs to the pool as tasks, the most expensive first so that no core works alone at the end."""
     tasks = sorted(pack(list(jobs), workers), key=lambda task: -sum(map(cost, task)))
     return [pool.submit(run_jobs, task) for task in tasks]
 
 
 def pack(jobs: Sequence[Job], workers: int) -> Iterator[list[Job]]:
-    """Groups jobs into tasks of one shape and one ``until``: few, of equal size, and several for every worker."""
+    """Group jobs into tasks of one shape and one ``until``: few tasks of equal size, but several for every worker."""
     total = sum(len(job.index) for job in jobs)
     limit = int(np.clip(total // (3 * workers), TASK_NETWORKS_LOW, TASK_NETWORKS))
     groups: dict[tuple[object, ...], list[Job]] = {}
@@ -97,7 +106,7 @@ def pack(jobs: Sequence[Job], workers: int) -> Iterator[list[Job]]:
 
 
 def _fill(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
-    """Tasks of ``size`` networks; a job in mid-training stays whole."""
+    """Tasks of ``size`` networks; a job that continues an earlier one is not divided."""
     task: list[Job] = []
     room = size
     for job in jobs:
@@ -113,15 +122,15 @@ def _fill(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
 
 
 def _cut(job: Job, at: int) -> tuple[Job, Job | None]:
-    """A job's first ``at`` networks, and the others."""
+    """The job of the first ``at`` networks, and the job of the others (None if there are none)."""
     if len(job.index) <= at:
         return job, None
     return dataclasses.replace(job, index=job.index[:at]), dataclasses.replace(job, index=job.index[at:])
 
 
-def join(segments: Sequence[Segment]) -> recovery.GradedNetworks:
-    """One trial's segments, put together in the order of their networks' index."""
-    parts = sorted(segments, key=lambda segment: int(segment.result.index[0]))
+def join(results: Sequence[JobResult]) -> recovery.GradedNetworks:
+    """The networks of one trial, put together in the order of their index."""
+    parts = sorted(results, key=lambda part: int(part.result.index[0]))
     if len(parts) == 1:
         return recovery.GradedNetworks(parts[0].result, parts[0].grades, parts[0].seconds)
     result = trainer.concatenate([part.result for part in parts])
@@ -132,6 +141,6 @@ def join(segments: Sequence[Segment]) -> recovery.GradedNetworks:
 def train(
     pool: Executor, settings: Settings, index: NDArray[np.int64], workers: int, until: int | None = None
 ) -> recovery.GradedNetworks:
-    """Trains and grades networks ``index`` of one setting, spread over the pool, to epoch ``until`` or their end."""
-    futures = submit(pool, [Job(0, settings, index, until or settings.epochs)], workers)
-    return join([segment for future in futures for segment in future.result()])
+    """Train and grade networks ``index`` of one setting, spread over the pool, to epoch ``until`` or their end."""
+    tasks = submit(pool, [Job(0, settings, index, until or settings.epochs)], workers)
+    return join([part for task in tasks for part in task.result()])

@@ -1,34 +1,43 @@
-"""What a sweep will take, before it is run: `nnexp sweep FILE --dry-run` (floor 3)."""
+"""What a sweep will take, estimated before it is run: `nnexp sweep FILE --dry-run`."""
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
 from nnexp.network.settings import Settings
-from nnexp.runner import jobs as batches
 from nnexp.runner import pool
+from nnexp.runner.jobs import Job, lookahead, run_jobs
 from nnexp.search.space import Choice, Fixed, FloatRange, IntRange
 from nnexp.search.sweep_file import Sweep
 from nnexp.training import trainer
 
-#: Bytes of a run beside its networks (rows of params, tags and metrics, the best network), and of a network's row.
-RUN_BYTES = 30_000
-NETWORK_BYTES = 150
-WEIGHT_BYTES = 8
-#: Seconds of a trial that are not training: suggestion, evidence and logging.
+#: Bytes on disk per run without its networks (rows of params, tags and metrics, the best network), per metric row, per
+#: network, and per weight.
+RUN_BYTES, METRIC_BYTES, NETWORK_BYTES, WEIGHT_BYTES = 30_000, 60, 150, 8
+#: Bytes of memory per network in training with its history and grades, and per weight; measured with 50,000 networks.
+NETWORK_MEMORY, WEIGHT_MEMORY = 1_500, 25
+#: Seconds per trial that are not training: suggestion, writing and logging.
 TRIAL_SECONDS = 0.06
-#: Seconds that the sample, on which the estimate of the time rests, is trained.
+#: The sample that is trained to estimate the time.
 SAMPLE_NETWORKS, SAMPLE_EPOCHS = 512, 200
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep will take; times and sizes are estimates.
+    """What a sweep will take; bytes and seconds are estimates.
 
     Attributes:
-        networks: at most, where seeds are adaptive. metric_rows: what MLflow stores.
-        disk_bytes: of MLflow's store. seconds: at most; stopped and pruned networks take less.
+        networks: in all, with adaptive seeds at most.
+        epochs: per network, at most.
+        metric_rows: that MLflow stores.
+        disk_bytes: of MLflow's store.
+        memory_bytes: of all the networks in training at once.
+        seconds: at most; networks that stop early and pruned trials take less.
+        jobs: processes that train.
     """
 
     name: str
@@ -37,42 +46,45 @@ class Plan:
     epochs: int
     metric_rows: int
     disk_bytes: int
+    memory_bytes: int
     seconds: float
     jobs: int
 
     def words(self) -> dict[str, str]:
-        """Labels and values for people."""
-        minutes = self.seconds / 60
+        """Labels and values, for people."""
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        too_much = f", more than this machine's {_size(installed)}: choose fewer seeds, or a smaller batch"
         return {
             "sweep": self.name,
             "trials": f"{self.trials:,}",
             "networks": f"{self.networks:,}",
             "epochs": f"{self.epochs:,} for each network at most",
             "metric rows": f"{self.metric_rows:,}",
-            "disk": f"about {self.disk_bytes / 1e6:,.0f} MB",
-            "time": f"about {minutes:.1f} min at most, with {self.jobs} processes"
-            if minutes >= 1
-            else f"about {self.seconds:.0f} s at most, with {self.jobs} processes",
+            "disk": f"about {_size(self.disk_bytes)}",
+            "memory": f"about {_size(self.memory_bytes)} at once{too_much if self.memory_bytes > installed else ''}",
+            "time": f"about {_duration(self.seconds)} at most, with {self.jobs} processes",
         }
 
 
 def plan(sweep: Sweep, jobs: int | None = None) -> Plan:
-    """What ``sweep`` will take; trains a small sample of it for the time."""
+    """What ``sweep`` will take; trains a small sample of it to estimate the time."""
     jobs = jobs or pool.default_jobs()
     seeds = sweep.seeds if isinstance(sweep.seeds, int) else sweep.seeds.max
     networks = sweep.trials * seeds
     typical = middle(sweep)
-    per_epoch = sample(typical)
-    seconds = per_epoch * networks * sweep.epochs / jobs
+    seconds = seconds_per_epoch(typical) * networks * sweep.epochs / jobs
     points = len(trainer.recorded_epochs(sweep.epochs)) * 6 + 16  # curves, and final metrics
     weights = typical.hidden_size * (typical.truth_table.n_inputs + 2) + 1
+    at_once = min(sweep.trials, sweep.batch * lookahead(sweep)) * seeds
     return Plan(
         name=sweep.name,
         trials=sweep.trials,
         networks=networks,
         epochs=sweep.epochs,
         metric_rows=sweep.trials * points,
-        disk_bytes=sweep.trials * (RUN_BYTES + 60 * points) + networks * (NETWORK_BYTES + WEIGHT_BYTES * weights),
+        disk_bytes=sweep.trials * (RUN_BYTES + METRIC_BYTES * points)
+        + networks * (NETWORK_BYTES + WEIGHT_BYTES * weights),
+        memory_bytes=at_once * (NETWORK_MEMORY + WEIGHT_MEMORY * weights),
         seconds=max(seconds, sweep.trials * TRIAL_SECONDS) + 5,
         jobs=jobs,
     )
@@ -93,11 +105,26 @@ def middle(sweep: Sweep) -> Settings:
     return sweep.settings(params)
 
 
-def sample(settings: Settings) -> float:
-    """Seconds for one network's epoch on this machine, from a short training."""
-    import numpy as np
-
+def seconds_per_epoch(settings: Settings) -> float:
+    """Seconds per epoch of one network on this machine, from a short training."""
     short = settings.replace(epochs=SAMPLE_EPOCHS, seeds=SAMPLE_NETWORKS, stop="none")
     began = time.perf_counter()
-    batches.run_jobs([batches.Job(0, short, np.arange(SAMPLE_NETWORKS), SAMPLE_EPOCHS)])
+    run_jobs([Job(0, short, np.arange(SAMPLE_NETWORKS), SAMPLE_EPOCHS)])
     return (time.perf_counter() - began) / (SAMPLE_NETWORKS * SAMPLE_EPOCHS)
+
+
+def _size(count: float) -> str:
+    """Bytes as people read them: ``12 MB``, ``3.4 TB``."""
+    for unit in ("MB", "GB"):
+        if count < 1e9:
+            return f"{count / 1e6:,.0f} {unit}"
+        count /= 1e3
+    return f"{count / 1e6:,.1f} TB"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as people read them: ``40 s``, ``2.5 min``, ``3.1 hours``, ``12 days``, ``4.0 years``."""
+    for unit, length, most in (("s", 1, 60), ("min", 60, 3600), ("hours", 3600, 86400), ("days", 86400, 365 * 86400)):
+        if seconds < most:
+            return f"{seconds / length:.{0 if unit == 's' else 1}f} {unit}"
+    return f"{seconds / (365 * 86400):,.1f} years"

@@ -1,4 +1,4 @@
-"""Where training runs: an `Executor` in this process, in processes of its own, or on a Dask cluster (floor 3)."""
+"""The training pool: an `Executor` in this process, in processes of its own, or on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from nnexp.errors import NnexpError, UsageError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-FORMS = "inline, processes, processes:N, dask://HOST:PORT"
+_FORMS = "inline, processes, processes:N, dask://HOST:PORT"
 
 
 class InlineExecutor(Executor):
-    """Runs each call in `submit` itself: the same seam with no process, for tests, debugging and single cores."""
+    """Runs each call within `submit`: the same interface without processes, for tests, debugging and single cores."""
 
     def __init__(self) -> None:
         self._closed = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Call ``fn`` now; the future is done when this returns.
+        """Call ``fn`` now; the returned future is done.
 
         Raises:
             RuntimeError: after `shutdown`.
@@ -37,24 +37,24 @@ class InlineExecutor(Executor):
         future.set_running_or_notify_cancel()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # it is the caller's, who meets it in result()
+        except Exception as error:  # raised again by result()
             future.set_exception(error)
         return future
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002  the seam's signature
-        """Refuse further calls; there is nothing to wait for."""
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002  the interface's signature
+        """Refuse further calls. There is nothing to wait for."""
         self._closed = True
 
 
 def open_pool(spec: str = "processes", jobs: int | None = None) -> Executor:
-    """The executor that ``spec`` names, to be used as a context manager.
+    """The executor that ``spec`` names; use it as a context manager.
 
-    Processes, not threads: most of an epoch is spent inside NumPy without the interpreter lock, but its calls are so
-    short (a few µs) that two threads spend their time handing the lock to each other.
+    It has processes, not threads. Most of an epoch is spent inside NumPy without the interpreter lock, but its calls
+    are so short (a few µs) that two threads would spend their time passing the lock to each other.
 
     Args:
-        spec: ``inline``; ``processes`` or ``processes:N``; ``dask://HOST:PORT``, a running Dask scheduler's address.
-        jobs: number of processes where ``spec`` has none; by default the cores that this process may use.
+        spec: ``inline``; ``processes`` or ``processes:N``; ``dask://HOST:PORT``, a running Dask scheduler.
+        jobs: number of processes if ``spec`` has none; by default one per core that this process may use.
 
     Raises:
         UsageError: another spec, or N below 1.
@@ -66,7 +66,7 @@ def open_pool(spec: str = "processes", jobs: int | None = None) -> Executor:
     if kind == "dask" and count.startswith("//"):
         return _dask(count.removeprefix("//"))
     if kind != "processes" or (":" in spec and not count.isdecimal()):
-        raise UsageError(f"pool = {spec!r}: expected one of {FORMS}")
+        raise UsageError(f"pool = {spec!r}: expected one of {_FORMS}")
     workers = int(count) if count else (jobs if jobs is not None else default_jobs())
     if workers < 1:
         raise UsageError(f"pool = {spec!r}: {workers} processes, expected at least 1")
@@ -74,27 +74,27 @@ def open_pool(spec: str = "processes", jobs: int | None = None) -> Executor:
 
 
 def abandon(pool: Executor) -> None:
-    """End a pool at once, whatever it is doing: what was in flight is another's to train, or nobody's."""
-    processes = list((getattr(pool, "_processes", None) or {}).values())  # 3.14 has kill_workers for this
+    """End a pool at once, with whatever it is training; the trials in training are handed back elsewhere."""
+    processes = list((getattr(pool, "_processes", None) or {}).values())  # Python 3.14 has kill_workers
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
         process.kill()
 
 
 def broken(error: BrokenExecutor) -> NnexpError:
-    """What a broken pool means to a person."""
+    """The error that tells a user of a broken pool."""
     return NnexpError(f"the training pool broke ({str(error) or type(error).__name__}); try again, with fewer --jobs")
 
 
 def default_jobs() -> int:
-    """Cores that this process may run on."""
+    """The number of cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _processes(workers: int) -> Executor:
-    """A pool of clean processes: forking one that holds threads (an MLflow client, a progress bar) can deadlock."""
+    """A pool of new processes: a fork of this one can deadlock, as it has threads (MLflow's, the progress bar's)."""
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":
@@ -103,16 +103,16 @@ def _processes(workers: int) -> Executor:
 
 
 def _prepare_worker() -> None:
-    """Make a pool's process its parent's own: no interrupts of its own, one thread, no life after the parent's."""
-    import threadpoolctl
+    """Set up a process of the pool: SIGINT is left to the parent, BLAS has one thread, the parent's exit ends it."""
+    from nnexp.training import blas
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threadpoolctl.threadpool_limits(1)
-    threading.Thread(target=_die_with_parent, name="nnexp-parent-watch", daemon=True).start()
+    blas.use_one_thread()
+    threading.Thread(target=_exit_with_parent, name="nnexp-parent", daemon=True).start()
 
 
-def _die_with_parent() -> None:
-    """Exit when the parent is gone, however it went: the pipe between the two closes."""
+def _exit_with_parent() -> None:
+    """Exit when the parent process has ended, even by SIGKILL: the pipe between the two closes."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -132,10 +132,10 @@ def _dask(address: str) -> Executor:
 
 
 class _DaskExecutor(Executor):
-    """Dask's own executor, which closes its client with itself.
+    """Dask's own executor, which also closes the client.
 
-    A task whose worker is lost runs again on another: Dask sees to that. One that lost its worker several times (by
-    Dask's ``allowed-failures``, 3), and one whose scheduler is gone, is what a broken process pool is to its caller.
+    Dask runs a task again on another worker if its worker is lost. A task that lost more than 3 workers (Dask's setting
+    ``allowed-failures``), or that lost the scheduler, raises `BrokenExecutor`, as a broken process pool does.
     """
 
     def __init__(self, client: Any) -> None:
@@ -149,7 +149,7 @@ class _DaskExecutor(Executor):
             raise BrokenExecutor(f"the Dask scheduler is gone: {error}") from error
         outer: Future[T] = Future()
         outer.set_running_or_notify_cancel()
-        inner.add_done_callback(lambda done: _pass_on(done, outer))
+        inner.add_done_callback(lambda done: _copy_result(done, outer))
         return outer
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002  Dask cancels unless it waits
@@ -157,15 +157,15 @@ class _DaskExecutor(Executor):
         self._client.close()
 
 
-def _pass_on(inner: Future[T], outer: Future[T]) -> None:
-    """Give ``outer`` the result of a finished Dask future, or its exception in the words of `concurrent.futures`."""
+def _copy_result(inner: Future[T], outer: Future[T]) -> None:
+    """Set ``outer`` to the result of a finished Dask future, or to its exception as `concurrent.futures` names it."""
     from distributed import KilledWorker
 
     try:
         outer.set_result(inner.result())
     except (KilledWorker, CancelledError) as error:
-        broken = BrokenExecutor(f"the Dask cluster gave a task up: {error}")
-        broken.__cause__ = error
-        outer.set_exception(broken)
-    except Exception as error:  # the task's own, which the caller meets in result()
+        failure = BrokenExecutor(f"the Dask cluster gave a task up: {error}")
+        failure.__cause__ = error
+        outer.set_exception(failure)
+    except Exception as error:  # the task's own, raised again by result()
         outer.set_exception(error)

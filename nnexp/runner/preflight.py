@@ -1,4 +1,4 @@
-"""What would fail later, found before the first trial; each problem one line with its mend (floor 4)."""
+"""Checks before the first trial of what would fail later; each problem is one line that says what to do."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _PORTS = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def check(stores: Stores, sweep: str | None = None) -> None:
-    """Stop here when something is amiss.
+    """Do nothing if the stores can be used.
 
     Raises:
-        StoreError: with every problem, each with its mend.
+        StoreError: they cannot; it names every problem and what to do.
     """
     if found := problems(stores.tracking_uri, stores.storage, stores.spool, sweep):
         raise StoreError("; also: ".join(found))
 
 
 def problems(tracking_uri: str, storage: str, spool: Path, sweep: str | None = None) -> list[str]:
-    """Everything that is amiss with the stores, one line each, with what to do; empty when all is well.
+    """The problems of the stores, one line each, with what to do; empty if there are none.
 
-    A store that does not exist yet and can be made is no problem.
+    A store that does not exist yet and can be created is no problem.
 
     Args:
         tracking_uri: MLflow's store.
         storage: Optuna's.
-        spool: the directory of evidence waiting to be sent.
-        sweep: the sweep that is about to run; an existing one is checked for writing.
+        spool: the directory of finished trials that wait for delivery.
+        sweep: the sweep that is about to run; if it exists, it is checked that its run can be written.
     """
     found = [*_environment(), *_distinct(tracking_uri, storage), *_spool(spool)]
     return found or _tracking(tracking_uri, sweep)
@@ -106,9 +106,9 @@ def _tracking(uri: str, sweep: str | None) -> list[str]:
         tracking.sweeps()
         found = tracking.find_sweep(sweep) if sweep is not None else None
         if found is not None:
-            # What is there is written again: that needs the same rights as the runs and files to come.
+            # What is there is written again, which needs the same rights as the runs and files to come.
             tracking.set_tags(found.run_id, {SWEEP: found.name})
-            with contextlib.suppress(NotFoundError):  # lost or torn: the sweep writes it first of all
+            with contextlib.suppress(NotFoundError):  # lost or truncated; the sweep writes it first
                 tracking.log_text(found.run_id, tracking.text(found.run_id, SWEEP_FILE), SWEEP_FILE)
     except NnexpError as error:
         return [str(error)]

@@ -1,4 +1,4 @@
-"""What a working sweep tells whoever watches: plain events (floor 0)."""
+"""How far a sweep is, as its worker reports it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Progress:
 
     Attributes:
         done: trials finished, of ``total``; ``failed`` of them were set aside.
-        networks_per_second: networks trained a second, lately; 0 when unknown.
-        best: the best value of the (first) objective so far, called ``objective``; None before the first.
+        networks_per_second: networks that this worker has trained per second; 0 when unknown.
+        best: the best value of the (first) objective so far; None before the first. objective: the objective's name.
         waiting_for_tracking: training waits, since logging is slower.
         spool: finished trials that wait on disk for the tracking store.
     """
@@ -28,7 +28,7 @@ class Progress:
 
     @property
     def details(self) -> str:
-        """All but the count of trials, in words."""
+        """Everything but the number of trials, in words."""
         parts = []
         if self.networks_per_second:
             parts.append(f"{self.networks_per_second:,.0f} networks/s")

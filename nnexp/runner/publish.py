@@ -1,41 +1,127 @@
-"""A sweep's answer, written where a reviewer looks: the parent run's artifacts, description and end (floor 4)."""
+"""A finished sweep's results, written to where a reader of MLflow's UI looks.
+
+The parent run gets the summary's tables, the report and the best network as a model under the registry's alias; parent
+run and experiment get the answer as their description; the ten best runs get a tag and a figure.
+"""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 from nnexp.analysis import formats, results
-from nnexp.runner import review
+from nnexp.analysis.figures import network as network_figure
+from nnexp.analysis.results import SweepResults
+from nnexp.analysis.summary import Summary
+from nnexp.errors import NotFoundError
+from nnexp.recovery import alignment, networks_table
 from nnexp.study import SweepStudy
+from nnexp.tracking import registry
 from nnexp.tracking.schema import SweepRun
 from nnexp.tracking.store import Tracking
 
+#: The tag of the best runs, and their number.
+BEST, BEST_RUNS = "best", 10
+FIGURE = "best_network.png"
 
-def publish(study: SweepStudy, tracking: Tracking, run: SweepRun, pool: Executor) -> None:
-    """Gives the parent run the summary, the report, the answer as its description, and its end; again replaces them.
+
+def publish(study: SweepStudy, tracking: Tracking, run: SweepRun, found: SweepResults, executor: Executor) -> Summary:
+    """Write the summary, the report, the description and the end of the parent run, and return the summary.
+
+    A second call replaces them.
 
     Args:
         study: the finished study.
         tracking: where its runs are.
         run: the parent run.
-        pool: draws the best networks while the report is made here.
+        found: its trials' runs, with the best setting's re-test.
+        executor: draws the figures of the best networks while the report is made here.
 
     Raises:
         StoreError: the tracking store cannot be written.
-        BrokenExecutor: the pool ended.
+        BrokenExecutor: the executor's processes ended.
     """
-    tracking.log_text(run.run_id, json.dumps(study.importances(), indent=2), results.IMPORTANCE)
-    read = results.SweepResults(tracking, study.name)
-    outcomes = read.outcomes()
-    summary = read.summary(outcomes)
-    pictures = review.draw(tracking, summary, pool)
+    found.importance = study.importances()
+    tracking.log_text(run.run_id, json.dumps(found.importance, indent=2), results.IMPORTANCE)
+    outcomes = found.outcomes()
+    summary = found.summary(outcomes)
+    figures = _draw(tracking, summary, executor)
     with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
         files = Path(directory)
         for ending in ("txt", "md", "csv", "json", "parquet"):
             formats.write(summary, files / f"summary.{ending}")
-        (files / results.REPORT).write_text(read.report(summary, outcomes), encoding="utf-8")
-        standing = review.prepare(tracking, run, summary, read.records, pictures)
-        tracking.finish_sweep(run.run_id, files, review.description(summary, standing, run))
+        (files / results.REPORT).write_text(found.report(summary, outcomes), encoding="utf-8")
+        _mark_best(tracking, found, summary, figures)
+        standing = _register(tracking, run, summary)
+        tracking.finish_sweep(run.run_id, files, _description(summary, standing, run))
+    return summary
+
+
+def _best_runs(summary: Summary) -> list[str]:
+    """The ids of the best runs, the best first."""
+    return list(summary.ranked["run_id"].head(BEST_RUNS)) if len(summary.ranked) else []
+
+
+def _draw(tracking: Tracking, summary: Summary, executor: Executor) -> dict[str, Future[bytes]]:
+    """Start to draw the best network of each of the best runs beside the hand-designed one.
+
+    Returns:
+        The future content of a PNG file by run; a run whose best network is lost or has diverged has none.
+    """
+    figures = {}
+    for rank, run_id in enumerate(_best_runs(summary), 1):
+        network = _best_network(tracking, run_id, f"{summary.name}, {rank}. of {len(summary.ranked)}")
+        if network is not None:
+            figures[run_id] = executor.submit(network_figure.best_network_png, network)
+    return figures
+
+
+def _best_network(tracking: Tracking, run_id: str, title: str) -> alignment.AlignedNetwork | None:
+    """The run's best network beside the hand-designed one; None if it is lost or has diverged."""
+    try:
+        network = json.loads(tracking.text(run_id, networks_table.BEST_NETWORK))
+    except (NotFoundError, ValueError):
+        return None  # `nnexp doctor --repair` restores a lost artifact
+    return alignment.align_best(network, title)
+
+
+def _mark_best(tracking: Tracking, found: SweepResults, summary: Summary, figures: dict[str, Future[bytes]]) -> None:
+    """Tag the best runs with their rank and give them their figures; remove the tag from all others."""
+    best = _best_runs(summary)
+    for each in found.records:
+        if BEST in each.tags and each.run_id not in best:
+            tracking.delete_tag(each.run_id, BEST)
+    for rank, run_id in enumerate(best, 1):
+        tracking.set_tags(run_id, {BEST: f"{rank:02d}"})  # two digits, so that the column sorts
+        if run_id in figures:
+            with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
+                (Path(directory) / FIGURE).write_bytes(figures[run_id].result())
+                tracking.log_files(run_id, Path(directory))
+
+
+def _register(tracking: Tracking, run: SweepRun, summary: Summary) -> registry.Standing | None:
+    """Register the best network as a model; None if there is no best setting or it is not re-tested."""
+    best = summary.best
+    if best is None or best.retest is None:
+        return None
+    network = json.loads(tracking.text(best.run_id, networks_table.BEST_NETWORK))
+    retest = best.retest
+    return registry.crown(
+        tracking,
+        run,
+        registry.Candidate(summary.task, best.trial, best.run_id, network, retest.successes, retest.networks),
+    )
+
+
+def _description(summary: Summary, standing: registry.Standing | None, run: SweepRun) -> str:
+    """The description of the parent run: the answer in words, and where to find more."""
+    here = f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
+    lines = [*summary.answer, ""]
+    lines.append(f"- [the report]({here}/artifacts/{results.REPORT}), with figures and every table")
+    lines.append("- the settings, best first: *Views* above the table of runs")
+    lines.append("- the ten best runs have the tag `best` and a figure of their best network")
+    if standing is not None:
+        lines.append(f"- {standing.line}")
+    return "\n".join(lines)

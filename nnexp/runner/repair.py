@@ -1,150 +1,115 @@
-"""Mending what `doctor` found: everything that was lost is made again, and what is too much is removed (floor 4)."""
+"""Repair of what `doctor` finds: what was lost is trained or written again, and what is too much is removed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor
-from contextlib import contextmanager
+from collections.abc import Iterable
+from concurrent.futures import Executor
 
-from nnexp.errors import Interrupted, StoreError, UsageError
-from nnexp.runner import pool as execution
+from nnexp.errors import StoreError, UsageError
 from nnexp.runner import signals
-from nnexp.runner.finalize import WRITTEN, Conclusion
-from nnexp.runner.retry import Patience
-from nnexp.runner.sweeps import deliver_leftovers, drain, leaving, log, open_writer, parent
+from nnexp.runner.finalize import Finalization
+from nnexp.runner.session import FINALIZED, Options, Session, joined
+from nnexp.runner.signals import SignalCheck
 from nnexp.stores import Stores
-from nnexp.study import SweepStudy, Worker
-from nnexp.tracking.delivery import Writer
-from nnexp.tracking.outbox import Spool
-from nnexp.tracking.schema import ENDED, SWEEP_FILE, SweepRun
-from nnexp.tracking.store import Tracking
+from nnexp.study import SweepStudy
+from nnexp.tracking.schema import ENDED, SWEEP_FILE
 
 
-class Repair:
-    """Mends one sweep, as a worker of its own."""
+def deliver(study: SweepStudy, stores: Stores, interrupted: SignalCheck) -> None:
+    """Deliver the finished trials of a sweep that wait in the spool.
 
-    def __init__(self, study: SweepStudy, tracking: Tracking, stores: Stores, interrupted: signals.Look) -> None:
-        self.study, self.tracking, self.interrupted = study, tracking, interrupted
-        self.spool = Spool(stores.spool)
-        self.jobs = execution.default_jobs()
-        self.patience = Patience(interrupted, log.warning)
+    Raises:
+        StoreError: the tracking store did not take some of them; they still wait. Interrupted: a signal.
+    """
+    with joined(study, stores, Options(interrupted)) as session:
+        session.deliver_leftovers()
+        session.drain()
 
-    def deliver(self) -> None:
-        """Sends what the spool holds of finished trials.
 
-        Raises:
-            StoreError: some would not be taken; they still wait. Interrupted: a signal.
-        """
-        with self._at_work() as (_, writer, _):
-            deliver_leftovers(self.study, self.spool, writer)
-            drain(writer, self.interrupted)
+def repair(
+    study: SweepStudy, stores: Stores, interrupted: SignalCheck, damaged: Iterable[int], *, finalize: bool
+) -> None:
+    """Repair a sweep's stores, as far as it is possible, unless workers are at work on it.
 
-    def mend(self, damaged: Iterable[int], *, conclude: bool) -> None:
-        """Makes the stores whole, as far as it can be done.
+    Args:
+        study: the sweep's study.
+        stores: where its runs and its spool are.
+        interrupted: returns the number of a signal that asked for the end, or None.
+        damaged: trials whose runs are to be written again.
+        finalize: publish the results of a finished sweep again, too.
 
-        Args:
-            damaged: trials whose runs are to be made again.
-            conclude: write a finished sweep's answer again, too.
+    Raises:
+        StoreError: a store failed. NnexpError: the training pool failed. Interrupted: a signal. A second call repairs
+            what is left.
+    """
+    if (finished := study.counts().finished) > study.sweep.trials:
+        # Trials cannot be removed from a study, and these are as good as the others.
+        study = SweepStudy.create(study.store, study.sweep.replace(trials=finished))
+    if study.live_workers():
+        return
+    with joined(study, stores, Options(interrupted)) as session:
+        assert session.parent is not None  # noqa: S101  it is not offline
+        finalization = Finalization(session, session.parent.tracking, session.parent.run)
+        finalization.tracking.log_text(finalization.run.run_id, study.sweep.text, SWEEP_FILE)
+        _reclaim(session)
+        _clean_spool(session)
+        session.deliver_leftovers()
+        session.drain()
+        with session.training_pool() as executor:
+            _write_again(finalization, executor, damaged)
+            _, restored = finalization.restore(executor)
+        _remove_orphans(finalization)
+        if study.is_done():
+            if finalize or restored:
+                study.set(FINALIZED, None)
+            finalization.write()
 
-        Raises:
-            StoreError: a store failed. Interrupted: a signal. Both leave the rest for another time.
-        """
-        if (finished := self.study.counts().finished) > self.study.sweep.trials:
-            # Trials cannot be taken out of a study, and they are as good as the others.
-            self.study = SweepStudy.create(self.study.store, self.study.sweep.replace(trials=finished))
-        if self.study.live_workers():
+
+def _reclaim(session: Session) -> None:
+    """Take back the trials of dead workers; one of another machine counts as dead after a lease without a heartbeat."""
+    lease = session.study.sweep.lease
+    deadline = time.monotonic() + 1.5 * lease
+    while time.monotonic() < deadline:
+        session.worker.reclaim_dead()
+        if not session.study.counts().running:
             return
-        with self._at_work() as (worker, writer, run):
-            self._reclaim(worker)
-            self.tracking.log_text(run.run_id, self.study.sweep.text, SWEEP_FILE)
-            self._remove_stale()
-            deliver_leftovers(self.study, self.spool, writer)
-            drain(writer, self.interrupted)
-            conclusion = self._conclusion(worker, writer, run)
-            self._make_again(damaged, conclusion)
-            with self._pool() as pool:
-                conclude = bool(conclusion.restore(pool)) or conclude
-            self._remove_orphans(run)
-            if self.study.is_done():
-                if conclude:
-                    self.study.set(WRITTEN, None)
-                conclusion.write()
+        signals.sleep(min(0.5, lease / 8), session.options.interrupted)
 
-    @contextmanager
-    def _at_work(self) -> Iterator[tuple[Worker, Writer, SweepRun]]:
-        run = parent(self.study, self.tracking, self.patience)
-        self.spool.clean()
-        worker = Worker.join(self.study)
-        writer = open_writer(self.tracking, run, self.study.sweep.lease)
-        with leaving(worker, writer), worker.keep_beating():
-            yield worker, writer, run
 
-    def _conclusion(self, worker: Worker, writer: Writer, run: SweepRun) -> Conclusion:
-        def flush() -> None:
-            drain(writer, self.interrupted)
-
-        def open_pool() -> Executor:
-            return execution.open_pool("processes", self.jobs)
-
-        return Conclusion(
-            self.study, worker, self.tracking, run, self.spool, writer, flush, open_pool, self.jobs, self.patience
-        )
-
-    @contextmanager
-    def _pool(self) -> Iterator[Executor]:
-        pool = execution.open_pool("processes", self.jobs)
+def _clean_spool(session: Session) -> None:
+    """Remove damaged entries from the spool, and those of trials that are to be trained again."""
+    finished = {trial.number for trial in session.study.trials() if trial.is_finished}
+    for entry in session.spool.entries(session.study.name):
         try:
-            yield pool
-        except BrokenExecutor as error:
-            self.patience.wait(0)  # a signal to the whole process group ends the pool too
-            raise execution.broken(error) from error
-        finally:
-            execution.abandon(pool)
+            entry.evidence()
+        except StoreError:
+            entry.remove()
+            continue
+        if entry.trial not in finished:
+            entry.remove()
 
-    def _reclaim(self, worker: Worker) -> None:
-        """Takes back what the dead left; a worker of another machine counts as dead after a lease of silence."""
-        deadline = time.monotonic() + 1.5 * self.study.sweep.lease
-        while time.monotonic() < deadline:
-            if (number := self.interrupted()) is not None:
-                raise Interrupted(number)
-            worker.reclaim_dead()
-            if not self.study.counts().running:
-                return
-            time.sleep(min(0.5, self.study.sweep.lease / 8))
 
-    def _remove_stale(self) -> None:
-        """Removes from the spool what is damaged, and what is of trials that are to be trained again."""
-        finished = {trial.number for trial in self.study.trials() if trial.is_finished}
-        for entry in self.spool.entries(self.study.name):
-            try:
-                entry.evidence()
-            except StoreError:
-                entry.remove()
-                continue
-            if entry.trial not in finished:
-                entry.remove()
+def _write_again(finalization: Finalization, executor: Executor, damaged: Iterable[int]) -> None:
+    """Write the results of damaged trials to the spool again, and only then delete their runs."""
+    trials = {trial.number: trial for trial in finalization.session.study.trials()}
+    runs = finalization.tracking.trial_runs(finalization.run)
+    for number in damaged:
+        try:
+            finalization.train_again(executor, trials[number])
+        except UsageError:
+            continue  # another program's trial: its params are not the sweep's
+        for run in runs:
+            if run.trial == number:
+                finalization.tracking.delete_run(run.run_id)
 
-    def _make_again(self, damaged: Iterable[int], conclusion: Conclusion) -> None:
-        """Writes the damaged runs' evidence again, and only then deletes them."""
-        trials = {trial.number: trial for trial in self.study.trials()}
-        runs = self.tracking.delivered_trials(self.study.name)
-        with self._pool() as pool:
-            for number in damaged:
-                try:
-                    conclusion.again(pool, trials[number])
-                except UsageError:
-                    continue  # another program's trial: its params are not the sweep's
-                for run_id, _ in runs.get(number, []):
-                    self.tracking.delete_run(run_id)
 
-    def _remove_orphans(self, run: SweepRun) -> None:
-        """Deletes runs of trials that are not finished and half runs; ties the others to the parent."""
-        finished = {trial.number for trial in self.study.trials() if trial.is_finished}
-        for number, runs in self.tracking.delivered_trials(self.study.name).items():
-            for run_id, status in runs:
-                if number not in finished or status not in ENDED:
-                    self.tracking.delete_run(run_id)
-        for record in self.tracking.runs(self.study.name):
-            if record.tags.get("mlflow.parentRunId") != run.run_id:
-                self.tracking.set_tags(record.run_id, {"mlflow.parentRunId": run.run_id})
+def _remove_orphans(finalization: Finalization) -> None:
+    """Delete runs of trials that are not finished, and runs that never ended; nest the others below the parent run."""
+    tracking, parent = finalization.tracking, finalization.run.run_id
+    finished = {trial.number for trial in finalization.session.study.trials() if trial.is_finished}
+    for run in tracking.trial_runs(finalization.run):
+        if run.trial not in finished or run.status not in ENDED:
+            tracking.delete_run(run.run_id)
+        elif run.tags.get("mlflow.parentRunId") != parent:
+            tracking.set_tags(run.run_id, {"mlflow.parentRunId": parent})

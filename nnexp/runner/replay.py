@@ -1,4 +1,4 @@
-"""A run trained again from its params, and compared with its artifact to the bit (floor 4)."""
+"""A run trained again from its params, and compared to the bit with the networks in its artifact."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from nnexp.tracking.store import Tracking
 from nnexp.tracking.trial_run import EPOCHS
 from nnexp.training import trainer
 
-#: Tag of a run -> what this machine says.
-SIDES = {"nnexp": "nnexp.version", "numpy": "nnexp.numpy_version", "cpu": "nnexp.cpu_features"}
+#: What may explain a difference -> the tag of the run that recorded it.
+ENVIRONMENT = {"nnexp": "nnexp.version", "numpy": "nnexp.numpy_version", "cpu": "nnexp.cpu_features"}
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What came of it.
+    """The result of a replay.
 
     Attributes:
-        identical: every weight of every network, to the bit.
-        difference: the first that differs, in words; empty when identical.
-        recorded, here: versions and CPU features of both sides.
+        identical: whether every weight of every network is the same, to the bit.
+        difference: the first weight that differs, in words; empty if they are identical.
+        recorded, here: versions and CPU features of the run, and of this machine.
     """
 
     run: str
@@ -43,17 +43,20 @@ class Replay:
 
     @property
     def text(self) -> str:
-        """For people."""
+        """In words."""
         if self.identical:
             return f"identical: all weights of {self.networks:,} networks"
-        sides = [f"{key}: recorded with {self.recorded[key]}, here {self.here[key]}" for key in SIDES]
-        changed = [line for line, key in zip(sides, SIDES, strict=True) if self.recorded[key] != self.here[key]]
+        changed = [
+            f"{key}: recorded with {self.recorded[key]}, here {self.here[key]}"
+            for key in ENVIRONMENT
+            if self.recorded[key] != self.here[key]
+        ]
         cause = "; ".join(changed) or "versions and CPU features are the same on both sides"
         return f"different: {self.difference} ({cause})"
 
 
 def replay(run: str, stores: Stores) -> Replay:
-    """Trains ``run`` again and compares every weight with its networks.parquet.
+    """Train ``run`` again and compare every weight with its networks.parquet.
 
     Raises:
         NotFoundError: no such run, or it has no networks.
@@ -69,7 +72,7 @@ def replay(run: str, stores: Stores) -> Replay:
     difference = ""
     for name in WEIGHTS:
         old, new = getattr(kept, name), getattr(again, name)
-        # Bits, not values: nan equals nan, and 0 is not -0.
+        # Bits, not values: nan equals nan here, and 0 differs from -0.
         differs = np.frombuffer(old.tobytes(), np.uint8) != np.frombuffer(new.astype(old.dtype).tobytes(), np.uint8)
         if differs.any():
             place = np.unravel_index(int(np.flatnonzero(differs)[0]) // old.itemsize, old.shape)
@@ -84,6 +87,6 @@ def replay(run: str, stores: Stores) -> Replay:
         networks=len(index),
         identical=not difference,
         difference=difference,
-        recorded={key: record.tags.get(tag, "unknown") for key, tag in SIDES.items()},
-        here={key: mine[tag] for key, tag in SIDES.items()},
+        recorded={key: record.tags.get(tag, "unknown") for key, tag in ENVIRONMENT.items()},
+        here={key: mine[tag] for key, tag in ENVIRONMENT.items()},
     )

@@ -1,69 +1,57 @@
-"""Waiting for a store that is away: a call done again until it is answered, for a bounded time (floor 1)."""
+"""Calls to a tracking store that does not answer, repeated for a bounded time; a signal ends the wait."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from nnexp.errors import Interrupted, UnreachableError
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_before_delay, wait_exponential
+
+from nnexp.errors import UnreachableError
+from nnexp.runner import signals
+from nnexp.runner.signals import SignalCheck
 
 T = TypeVar("T")
 
-#: Seconds for which a store may be away: a tracking server takes half a minute to start on a busy machine.
-PATIENCE = 120.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
+#: Seconds for which a call is repeated: a tracking server takes half a minute to start on a busy machine.
+LIMIT = 120.0
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long a store is waited for, and who hears of it.
+class Retry:
+    """How calls to the tracking store are repeated.
 
     Attributes:
-        interrupted: gives the number of a signal that asked for the end, or None.
-        notify: is told, in one line each, that the store is away and that it is back.
-        seconds: for which the same call is done again.
+        interrupted: returns the number of a signal that asked for the end, or None.
+        notify: is told, in one line each, that the store does not answer and that it answers again.
+        seconds: for which a call is repeated.
     """
 
-    interrupted: Callable[[], int | None]
+    interrupted: SignalCheck
     notify: Callable[[str], None]
-    seconds: float = PATIENCE
+    seconds: float = LIMIT
 
     def call(self, work: Callable[[], T]) -> T:
-        """The result of ``work``, which has to bear being done again after any part of it.
+        """The result of ``work``, which must be safe to repeat after any part of it was done.
 
         Raises:
-            UnreachableError: the store was away for all that time.
+            UnreachableError: the store did not answer in all that time.
             Interrupted: a signal.
         """
-        deadline, pause, told = time.monotonic() + self.seconds, FIRST_PAUSE, False
-        while True:
-            try:
-                result = work()
-            except UnreachableError as error:
-                if time.monotonic() + pause > deadline:
-                    raise
-                if not told:
-                    self.notify(f"{error}. Tried again for {self.seconds:.0f} s")
-                    told = True
-            else:
-                if told:
-                    self.notify("the tracking store answers again")
-                return result
-            self.wait(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+        calls = Retrying(
+            retry=retry_if_exception_type(UnreachableError),
+            wait=wait_exponential(multiplier=0.5, max=8.0),
+            stop=stop_before_delay(self.seconds),
+            sleep=lambda pause: signals.sleep(pause, self.interrupted),
+            before_sleep=self._notify_first,
+            reraise=True,
+        )
+        result = calls(work)
+        if calls.statistics["attempt_number"] > 1:
+            self.notify("the tracking store answers again")
+        return result
 
-    def wait(self, seconds: float) -> None:
-        """Let time pass, unless a signal comes.
-
-        Raises:
-            Interrupted: it came.
-        """
-        end = time.monotonic() + seconds
-        while True:
-            if (number := self.interrupted()) is not None:
-                raise Interrupted(number)
-            if (left := end - time.monotonic()) <= 0:
-                return
-            time.sleep(min(left, 0.1))
+    def _notify_first(self, state: RetryCallState) -> None:
+        if state.attempt_number == 1 and state.outcome is not None:
+            self.notify(f"{state.outcome.exception()}. Tried again for {self.seconds:.0f} s")

@@ -1,24 +1,21 @@
-"""A worker on every open sweep of a shared store: a batch job, or a service (floor 4)."""
+"""A worker on every open sweep of a shared store: a batch job, or a service."""
 
 from __future__ import annotations
 
-import functools
-import logging
 import math
 import time
 from collections.abc import Callable, Sequence
 
-from nnexp.errors import Interrupted, NotFoundError, StoreError
+from nnexp.errors import NnexpError, NotFoundError, StoreError
 from nnexp.runner import liveness, signals
-from nnexp.runner.finalize import is_concluded
 from nnexp.runner.progress import Progress
+from nnexp.runner.session import Options, is_finalized, log
 from nnexp.runner.sweeps import work_on
 from nnexp.stores import Stores
 from nnexp.study import Store, SweepStudy, open_storage
 
-log = logging.getLogger("nnexp")
-#: Seconds between two looks for open sweeps, and until a sweep is tried again whose store failed.
-PAUSE, SET_ASIDE = 2.0, 30.0
+#: Seconds between two looks for open sweeps, and until a sweep that failed is tried again.
+POLL, SET_ASIDE = 2.0, 30.0
 
 
 def work(
@@ -32,76 +29,74 @@ def work(
     offline: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> None:
-    """Works on every open sweep, oldest first, or on those named.
+    """Work on every open sweep, oldest first, or on those named.
+
+    A sweep that fails does not keep the worker from the others. A service tries it again later; a batch job (``drain``)
+    tries each sweep once.
 
     Args:
         stores: the shared stores.
         sweeps: names; none for all.
         drain: end when nothing is left, instead of waiting for more.
-        max_minutes: claim nothing more after this long, and end.
+        max_minutes: claim no trial after this long, and end.
         jobs: processes that train.
-        pool: as `execution.open_pool` takes it.
+        pool: as `pool.open_pool` takes it.
         offline: leave the runs in the spool.
-        progress: is told how far the present sweep is.
+        progress: is called, often, with how far the present sweep is.
 
     Raises:
         NotFoundError: a named sweep is not there.
-        StoreError: with ``drain``, what a store failed with at a sweep, after the others were worked on.
-        Interrupted: a signal; the work in flight was handed back.
+        StoreError: with ``drain``, the study store failed, or a store failed at a sweep.
+        NnexpError: the training pool failed.
+        Interrupted: a signal; the trials in training were handed back.
     """
     deadline = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
-    with signals.taken() as signalled, open_storage(stores.storage) as storage:
+    with signals.handled() as signalled, open_storage(stores.storage) as storage, liveness.shown() as step:
 
         def interrupted() -> int | None:
-            liveness.beat()
+            step()
             return signalled()
 
-        attempt = functools.partial(
-            work_on,
-            stores=stores,
-            jobs=jobs,
-            pool=pool,
-            offline=offline,
-            progress=progress,
-            interrupted=interrupted,
-            deadline=deadline,
-        )
-        failed: dict[str, tuple[float, StoreError]] = {}  # when to try a sweep again, and why
-        try:
-            while time.monotonic() < deadline:
-                if (number := interrupted()) is not None:
-                    raise Interrupted(number)
-                try:
-                    studies = open_studies(storage, sweeps, concluded=offline)
-                except StoreError as error:
-                    if drain:
-                        raise
-                    log.warning("nnexp: %s", error)
-                    _sleep(SET_ASIDE, interrupted)
-                    continue
-                ready = [study for study in studies if _is_ready(failed.get(study.name), drain=drain)]
-                if not ready:
-                    if drain:
-                        break
-                    _sleep(PAUSE, interrupted)
-                for study in ready:
-                    failed.pop(study.name, None)
-                    if (failure := _store_failure(attempt, study, named=bool(sweeps))) is not None:
-                        failed[study.name] = time.monotonic() + SET_ASIDE, failure
-            if drain and failed:
-                raise next(iter(failed.values()))[1]
-        finally:
-            liveness.stop()
+        options = Options(interrupted, jobs, pool, offline, progress, deadline)
+        failures: dict[str, Exception] = {}
+        retry_at: dict[str, float] = {}
+        while time.monotonic() < deadline:
+            signals.check(interrupted)
+            try:
+                studies = open_studies(storage, sweeps, offline=offline)
+            except StoreError as error:
+                if drain:
+                    raise
+                log.warning("nnexp: %s", error)
+                signals.sleep(SET_ASIDE, interrupted)
+                continue
+            # Later is never for a batch job.
+            ready = [each for each in studies if each.name not in failures or _is_due(each.name, retry_at, drain)]
+            for study in ready:
+                failures.pop(study.name, None)
+                if (failure := _failure(study, stores, options, named=bool(sweeps))) is not None:
+                    failures[study.name], retry_at[study.name] = failure, time.monotonic() + SET_ASIDE
+            if not ready and drain:
+                break
+            if not ready:
+                signals.sleep(POLL, interrupted)
+        if drain and failures:
+            raise next(iter(failures.values()))
 
 
-def _store_failure(attempt: Callable[[SweepStudy], None], study: SweepStudy, *, named: bool) -> StoreError | None:
-    """Works on a sweep; returns what a store failed with, since others may still be worked on, and it may be back.
+def _is_due(name: str, retry_at: dict[str, float], drain: bool) -> bool:
+    return not drain and time.monotonic() >= retry_at[name]
+
+
+def _failure(study: SweepStudy, stores: Stores, options: Options, *, named: bool) -> Exception | None:
+    """Work on one sweep; returns what went wrong with this sweep, if anything did.
 
     Raises:
-        NotFoundError: a sweep that was named is gone; any other that was deleted meanwhile is none to work on.
+        NotFoundError: a sweep that was named is gone; any other that was deleted meanwhile is simply left.
+        NnexpError: the fault is not the sweep's or its stores'. Interrupted: a signal.
     """
     try:
-        attempt(study)
+        work_on(study, stores, options)
     except StoreError as error:
         log.warning("nnexp: sweep %r is set aside: %s", study.name, error)
         return error
@@ -109,21 +104,21 @@ def _store_failure(attempt: Callable[[SweepStudy], None], study: SweepStudy, *, 
         if named:
             raise
         log.warning("nnexp: sweep %r was deleted", study.name)
+    except NnexpError:
+        raise
+    except Exception as error:  # a bug that one sweep meets must not keep a service from the others
+        log.warning("nnexp: sweep %r is set aside: unexpected %s: %s", study.name, type(error).__name__, error)
+        return error
     return None
 
 
-def _is_ready(failure: tuple[float, StoreError] | None, *, drain: bool) -> bool:
-    """Whether to work on a sweep, given when to try it again and why: a batch job tries once, a service for ever."""
-    return failure is None or (not drain and failure[0] <= time.monotonic())
-
-
-def open_studies(storage: Store, names: Sequence[str], *, concluded: bool) -> list[SweepStudy]:
+def open_studies(storage: Store, names: Sequence[str], *, offline: bool) -> list[SweepStudy]:
     """The sweeps with something left to do, without those that were stopped.
 
     Args:
         storage: the study store.
         names: those asked for; none for all.
-        concluded: whether a sweep counts as concluded when its budget is met (an offline worker writes no summary).
+        offline: whether a sweep whose budget is met is done, since an offline worker does not finalize it.
 
     Raises:
         NotFoundError: a named sweep is not there.
@@ -132,16 +127,10 @@ def open_studies(storage: Store, names: Sequence[str], *, concluded: bool) -> li
     for name in names or [each.name for each in SweepStudy.list_all(storage)]:
         try:
             study = SweepStudy.open(storage, name)
-            # The cheap questions first: a service asks them every other second.
-            if not (study.stop_requested() or is_concluded(study) or (concluded and study.is_done())):
+            # The cheap questions first: a service asks them every two seconds.
+            if not (study.stop_requested() or is_finalized(study) or (offline and study.is_done())):
                 found.append(study)
         except NotFoundError:
             if names:
-                raise  # else it was deleted in this moment
+                raise  # otherwise it was deleted at this moment
     return found
-
-
-def _sleep(seconds: float, interrupted: Callable[[], int | None]) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and interrupted() is None:
-        time.sleep(0.1)

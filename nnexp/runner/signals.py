@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request to end in good order, within seconds whatever is going on (floor 1)."""
+"""SIGINT and SIGTERM as a request to end in good order, within seconds whatever the program is doing."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 from nnexp.errors import Interrupted
 
-#: Tells the number of a signal that asked for the end, or None.
-Look = Callable[[], int | None]
-#: Seconds after which whatever does not look for signals is interrupted, and after which the process ends as it is.
-PATIENCE, LIMIT = 1.5, 4.75
+#: Returns the number of the signal that asked for the end, or None.
+SignalCheck = Callable[[], int | None]
+#: Seconds until code that does not check for signals is interrupted, and until the process is ended by force.
+INTERRUPT_AFTER, EXIT_AFTER = 1.5, 4.75
+#: Seconds between two checks while a process sleeps.
+_TICK = 0.1
 
 
 @contextlib.contextmanager
-def taken() -> Iterator[Look]:
-    """Takes SIGINT and SIGTERM for the body: yields what tells the first one's number, or None.
+def handled() -> Iterator[SignalCheck]:
+    """Handle SIGINT and SIGTERM for the body; yields a function that returns the first signal's number, or None.
 
-    Whoever asks in time ends the body in good order. Else the body is interrupted wherever it is; and if its clean-up
-    hangs too (a store that does not answer), the process ends as if killed, which the next start mends. So it does at
-    once on a second SIGINT. Outside the main thread, where Python delivers no signals, nothing is taken.
+    A body that checks in time ends in good order. Otherwise it is interrupted wherever it is. If its clean-up hangs too
+    (a store that does not answer), the process exits as if it were killed, and the next start recovers. A second SIGINT
+    has the same effect at once. Outside the main thread, where Python delivers no signals, nothing is handled.
 
     Raises:
         Interrupted: the body was interrupted.
@@ -31,58 +34,82 @@ def taken() -> Iterator[Look]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    request = _Request()
-    before = {number: signal.signal(number, request.take) for number in (signal.SIGINT, signal.SIGTERM)}
+    handler = _Handler()
+    previous = {number: signal.signal(number, handler.receive) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield request.look
+        yield handler.check
     except KeyboardInterrupt:
-        raise Interrupted(request.number or signal.SIGINT) from None
+        raise Interrupted(handler.number or signal.SIGINT) from None
     except Exception as error:
-        # A compiled library may make an error of its own of the interrupt: Matplotlib says that a matrix is invalid.
-        if request.number is None or not request.raised:
+        # A compiled library may turn the interrupt into an error of its own: Matplotlib reports an invalid matrix.
+        if handler.number is None or not handler.raised:
             raise
-        raise Interrupted(request.number) from error
+        raise Interrupted(handler.number) from error
     finally:
-        request.over.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        handler.finished.set()
+        for number, before in previous.items():
+            signal.signal(number, before)
 
 
-class _Request:
-    """What the handler and those that look for signals share."""
+def check(interrupted: SignalCheck) -> None:
+    """Do nothing unless a signal has come.
+
+    Raises:
+        Interrupted: it has.
+    """
+    if (number := interrupted()) is not None:
+        raise Interrupted(number)
+
+
+def sleep(seconds: float, interrupted: SignalCheck) -> None:
+    """Sleep unless a signal comes; with 0 seconds, `check`.
+
+    Raises:
+        Interrupted: it came.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        check(interrupted)
+        if (left := end - time.monotonic()) <= 0:
+            return
+        time.sleep(min(left, _TICK))
+
+
+class _Handler:
+    """The state that the signal handler shares with the code that checks for signals."""
 
     def __init__(self) -> None:
         self.number: int | None = None
         self.seen = False
-        self.pressing = False
+        self.interrupting = False
         self.raised = False
-        self.over = threading.Event()
+        self.finished = threading.Event()
 
-    def look(self) -> int | None:
-        """The first signal's number; who asks is expected to act on it."""
+    def check(self) -> int | None:
+        """The first signal's number; the caller is expected to act on it."""
         self.seen = self.number is not None
         return self.number
 
-    def take(self, number: int, _frame: object) -> None:
+    def receive(self, number: int, _frame: object) -> None:
         """The handler of both signals; runs in the main thread."""
         if self.number is None:
             self.number = number
-            threading.Thread(target=self._press, name="nnexp-signal", daemon=True).start()
-        elif self.pressing:
-            self.pressing = False
+            threading.Thread(target=self._enforce, name="nnexp-signal", daemon=True).start()
+        elif self.interrupting:
+            self.interrupting = False
             if not self.seen:
                 self.seen = self.raised = True
-                raise KeyboardInterrupt  # few libraries take it for an error of their own
+                raise KeyboardInterrupt  # few libraries mistake it for an error of their own
         elif number == signal.SIGINT:
             os._exit(128 + number)
 
-    def _press(self) -> None:
-        """Interrupts what does not look, then ends the process."""
-        assert self.number is not None  # noqa: S101  the handler set it
-        if not self.over.wait(PATIENCE) and not self.seen:
-            self.pressing = True
-            signal.pthread_kill(threading.main_thread().ident or 0, self.number)  # wakes it out of a system call too
-        if not self.over.wait(LIMIT - PATIENCE):
+    def _enforce(self) -> None:
+        """Interrupt a body that does not check, then end the process."""
+        assert self.number is not None  # noqa: S101  `receive` has set it
+        if not self.finished.wait(INTERRUPT_AFTER) and not self.seen:
+            self.interrupting = True
+            signal.pthread_kill(threading.main_thread().ident or 0, self.number)  # ends a system call too
+        if not self.finished.wait(EXIT_AFTER - INTERRUPT_AFTER):
             with contextlib.suppress(OSError):
                 sys.stderr.write("nnexp: ended without handing back; the next start takes back what was in flight\n")
                 sys.stderr.flush()

@@ -1,15 +1,13 @@
-"""The sweeps of a study store, how far they are, and who works on them (floor 4)."""
+"""The sweeps of a study store, how far they are, and which workers are at work on them."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nnexp.study import SweepStudy, open_storage
-
-if TYPE_CHECKING:
-    from nnexp.stores import Stores
+from nnexp.stores import Stores
+from nnexp.study import SweepStudy, WorkerProcess, open_storage
 
 
 @dataclass(frozen=True)
@@ -17,9 +15,10 @@ class SweepState:
     """One sweep.
 
     Attributes:
-        state: "done", "stopped", "working" (somebody is on it) or "open".
-        finished, failed, running: trials. budget: trials wanted. best: of the first objective, None before the first.
-        workers: those alive, each with the number of trials it finished and how many that is a minute.
+        state: "done", "stopped", "working" (a worker is at work) or "open".
+        finished, failed, running: numbers of trials. budget: trials wanted.
+        best: value of the first objective, None before the first.
+        workers: those alive: their names, the trials that they finished, and trials per minute (None for fewer than 2).
     """
 
     name: str
@@ -43,24 +42,6 @@ class Status:
         """As JSON."""
         return [vars(sweep) for sweep in self.sweeps]
 
-    def tables(self) -> list[tuple[str, list[dict[str, Any]]]]:
-        """Titles and tables, one dictionary per row."""
-        rows = [
-            {
-                "sweep": s.name,
-                "state": s.state,
-                "trials": f"{s.finished}/{s.budget}",
-                "failed": s.failed,
-                "running": s.running,
-                "workers": len(s.workers),
-                "best": "–" if s.best is None else f"{s.objective} {s.best:.4g}",
-            }
-            for s in self.sweeps
-        ]
-        found = [("Sweeps" if rows else "No sweeps in this store", rows)]
-        workers = [{"sweep": s.name, **worker} for s in self.sweeps for worker in s.workers]
-        return [*found, ("Workers", workers)] if workers else found
-
 
 def status(stores: Stores, name: str | None = None) -> Status:
     """The state of every sweep, or of one.
@@ -70,20 +51,13 @@ def status(stores: Stores, name: str | None = None) -> Status:
     """
     with open_storage(stores.storage, create=False) as storage:
         names = [name] if name is not None else [stored.name for stored in SweepStudy.list_all(storage)]
-        return Status([_state(SweepStudy.open(storage, each)) for each in names])
+        return Status([_sweep(SweepStudy.open(storage, each)) for each in names])
 
 
-def _state(study: SweepStudy) -> SweepState:
-    counts, best, alive = study.counts(), study.best(), study.current_workers()
-    state = "done" if counts.left <= 0 else "stopped" if study.stop_requested() else "working" if alive else "open"
-    values = None if best is None else best.values
-    workers = []
-    for worker in alive:
-        own = [trial for trial in study.trials() if trial.owner == worker.id and trial.is_finished]
-        times = sorted(trial.finished.timestamp() for trial in own if trial.finished)
-        minutes = (times[-1] - times[0]) / 60 if len(times) > 1 else 0.0
-        rate = round((len(times) - 1) / minutes, 1) if minutes > 0 else None
-        workers.append({"worker": worker.id, "finished": len(own), "trials_per_minute": rate})
+def _sweep(study: SweepStudy) -> SweepState:
+    counts, best, workers = study.counts(), study.best(), study.current_workers()
+    state = "done" if counts.left <= 0 else "stopped" if study.stop_requested() else "working" if workers else "open"
+    value = best.values[0] if best is not None and best.values else None
     return SweepState(
         name=study.name,
         state=state,
@@ -92,6 +66,14 @@ def _state(study: SweepStudy) -> SweepState:
         running=counts.running,
         budget=counts.budget,
         objective=study.sweep.objective[0],
-        best=None if values is None or not math.isfinite(values[0]) else values[0],
-        workers=workers,
+        best=value if value is not None and math.isfinite(value) else None,
+        workers=[_worker(study, each) for each in workers],
     )
+
+
+def _worker(study: SweepStudy, worker: WorkerProcess) -> dict[str, Any]:
+    own = [trial for trial in study.trials() if trial.owner == worker.id and trial.is_finished]
+    times = sorted(trial.finished.timestamp() for trial in own if trial.finished)
+    minutes = (times[-1] - times[0]) / 60 if len(times) > 1 else 0.0
+    rate = round((len(times) - 1) / minutes, 1) if minutes > 0 else None
+    return {"worker": worker.id, "finished": len(own), "trials_per_minute": rate}

@@ -1,15 +1,16 @@
-"""One worker on one sweep: claim, train, tell, log. The one place where study, pool, spool and tracking meet (floor 4).
+"""The loop of one worker on one sweep: claim trials, train them, finish them in the study, deliver them to MLflow.
 
-A trial's life, in the order that survives a kill at any instant:
+The steps of a trial, in an order that survives a kill at any instant:
 
-1. the study gives a claim on it (compare-and-set: one worker has it, or after a death another one);
+1. the worker claims it in the study (compare-and-set: one worker has it, or after that one's death another);
 2. its networks are trained and graded in the pool;
-3. its evidence is written to the spool (a directory, renamed into place);
-4. the study is told (compare-and-set: the first finisher wins, and a second one takes its evidence back);
-5. the writer delivers the evidence to MLflow and removes it from the spool.
+3. its results are written to the spool (a directory, renamed into place);
+4. it is finished in the study (compare-and-set: the first worker succeeds, a later one removes its spool entry);
+5. the writer delivers the spool entry to MLflow and removes it.
 
-A kill before 4 leaves the trial to be taken back and trained again, to the bit; a kill after 4 leaves evidence in the
-spool, to be delivered at the next start; a spool that is lost leaves a trial without a run, which is trained again.
+After a kill before step 4 the trial is taken back and trained again, to the bit. After a kill after step 4 the entry
+is in the spool, and is delivered at the next start. If the spool is lost, the finished trial has no run, and is trained
+again when the sweep is finalized.
 """
 
 from __future__ import annotations
@@ -17,72 +18,70 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from collections.abc import Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from nnexp.errors import Interrupted, NnexpError
+from nnexp.errors import NnexpError
 from nnexp.network.settings import Settings
 from nnexp.recovery import trial_metrics
 from nnexp.recovery.grades import GradedNetworks
-from nnexp.runner import jobs as batches
-from nnexp.runner import pool
+from nnexp.runner import jobs, pool
 from nnexp.runner.adaptive import next_round
-from nnexp.runner.jobs import Job, Segment
+from nnexp.runner.jobs import Job, JobResult
 from nnexp.runner.progress import Progress
+from nnexp.runner.session import Session
 from nnexp.search.sweep_file import AdaptiveSeeds
-from nnexp.study import Claim, FinishedState, SweepStudy, Worker
+from nnexp.study import Claim, FinishedState
 from nnexp.study.pruning import rungs
-from nnexp.tracking.delivery import Writer
-from nnexp.tracking.outbox import Spool
 from nnexp.tracking.trial_run import spool_evidence
 
-#: Batches in flight where a suggestion does not depend on earlier results: the pool never runs dry between two batches.
-LOOKAHEAD = 3
-#: Seconds between two looks at signals, and between two at the study's stop flag and the dead.
+#: Seconds between two checks for signals, and between two looks at the study's stop flag and at dead workers.
 TICK = 0.25
 UPKEEP = 3.0
-#: Seconds until a worker that found nothing to claim asks again.
+#: Seconds until a worker that found nothing to claim tries again.
 IDLE = 1.0
 
-Pending = list[Future[list[Segment]]]
+#: The tasks that a batch waits for.
+Tasks = list[Future[list[JobResult]]]
 
 
 @dataclass
-class Attempt:
-    """A claimed trial in training."""
+class TrialInTraining:
+    """A claimed trial: its networks that are trained to their end, and those paused at a rung."""
 
     claim: Claim
     settings: Settings
-    done: list[Segment] = field(default_factory=list)
-    midway: list[Segment] = field(default_factory=list)
+    complete: list[JobResult] = field(default_factory=list)
+    paused: list[JobResult] = field(default_factory=list)
     began: float = field(default_factory=time.time)
     epoch: int = 0
     pruned: bool = False
 
     def jobs(self, until: int) -> list[Job]:
-        """What is to be trained next: the networks midway further, else those that have no result yet."""
-        if self.midway:
-            return [Job(self.claim.number, self.settings, s.result.index, until, s.result) for s in self.midway]
-        trained = sum(len(s.result.index) for s in self.done)
+        """The next training: the paused networks, or else those that have no result yet."""
+        if self.paused:
+            paused = [part.result for part in self.paused]
+            return [Job(self.claim.number, self.settings, result.index, until, result) for result in paused]
+        trained = sum(len(part.result.index) for part in self.complete)
         return [Job(self.claim.number, self.settings, np.arange(trained, self.settings.seeds), until)]
 
-    def receive(self, segments: Sequence[Segment], until: int) -> None:
-        """Takes what `jobs` gave; a segment without a state is trained to its end."""
+    def receive(self, results: Sequence[JobResult], until: int) -> None:
+        """Take the trial's own of the results of `jobs`."""
         self.epoch = until
-        own = [s for s in segments if s.trial == self.claim.number]
-        self.midway = [s for s in own if not s.result.is_complete]
-        self.done += [s for s in own if s.result.is_complete]
+        own = [part for part in results if part.trial == self.claim.number]
+        self.paused = [part for part in own if not part.result.is_complete]
+        self.complete += [part for part in own if part.result.is_complete]
 
     @property
     def trained(self) -> GradedNetworks:
-        """Everything so far, in the order of the networks' index."""
-        return batches.join([*self.done, *self.midway])
+        """All networks so far, in the order of their index."""
+        return jobs.join([*self.complete, *self.paused])
 
     def metrics(self) -> dict[str, float]:
-        """The trial's metrics so far, final names and last curve values both."""
+        """The trial's metrics so far: the last values of the curves, and the final metrics."""
         result, grades, seconds = self.trained
         return {
             **{key: value for key, _, value in trial_metrics.curves(result, grades)},
@@ -90,229 +89,206 @@ class Attempt:
         }
 
     def extend(self, adaptive: AdaptiveSeeds | None) -> bool:
-        """Whether another round of seeds is wanted; if so the settings ask for it from now on."""
+        """Raise ``settings.seeds`` by another round of networks; False if none is wanted."""
         if adaptive is None or self.pruned:
             return False
-        _, grades, _ = self.trained
-        hits = grades.recovered if grades.recovered is not None else grades.solved
-        more = next_round(int(hits.sum()), len(hits), adaptive)
-        self.settings = self.settings.replace(seeds=len(hits) + more)
+        grades = self.trained.grades
+        successes = grades.recovered if grades.recovered is not None else grades.solved
+        more = next_round(int(successes.sum()), len(successes), adaptive)
+        self.settings = self.settings.replace(seeds=len(successes) + more)
         return more > 0
 
 
 @dataclass
-class InFlight:
-    """A batch of attempts, and what it waits for."""
+class Batch:
+    """Trials that were claimed together: what is left to do for them, and the tasks that this waits for."""
 
-    attempts: list[Attempt]
-    steps: Iterator[Pending]
-    pending: Pending
+    steps: Generator[Tasks, None, None]
+    tasks: Tasks
 
 
-class SweepWork:
-    """A worker's work on one sweep, from its first claim to its last finished trial.
+class TrialLoop:
+    """A worker's work on one sweep, from its first claim to its last finished trial."""
 
-    Args:
-        open_pool: makes the training pool; called again when one of the pool's processes was killed.
-        workers: how many tasks the pool runs at once.
-        interrupted: gives the number of a signal that asked for the end, or None.
-        watch: is told the progress, often.
-        deadline: `time.monotonic` at which to claim no more.
-    """
-
-    def __init__(
-        self,
-        study: SweepStudy,
-        worker: Worker,
-        spool: Spool,
-        writer: Writer,
-        *,
-        open_pool: Callable[[], Executor],
-        workers: int,
-        interrupted: Callable[[], int | None],
-        watch: Callable[[Progress], None],
-        deadline: float,
-    ) -> None:
-        self.study, self.worker, self.spool, self.writer = study, worker, spool, writer
-        self.open_pool, self.workers, self.interrupted, self.watch = open_pool, workers, interrupted, watch
-        self.deadline = deadline
-        self.adaptive = study.sweep.seeds if isinstance(study.sweep.seeds, AdaptiveSeeds) else None
-        self.independent = study.sweep.sampler in ("random", "qmc", "grid") and study.sweep.pruner == "none"
-        self.pool = open_pool()
-        self.flying: list[InFlight] = []
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.study, self.worker, self.writer = session.study, session.worker, session.writer
+        sweep = session.study.sweep
+        self.adaptive = sweep.seeds if isinstance(sweep.seeds, AdaptiveSeeds) else None
+        self.lookahead = jobs.lookahead(sweep)
+        self.pool = session.open_pool()
+        self.batches: list[Batch] = []
         self.networks = 0
         self.began = time.monotonic()
         self._upkeep_at = self._claim_at = 0.0
         self._waited = 0.0
-        self._stop_asked = False
+        self._stop_requested = False
 
     def run(self) -> None:
-        """Works until the budget is met, the sweep is stopped, the deadline is past or a signal arrives.
+        """Work until the budget is met, the sweep is stopped, the deadline is past or a signal arrives.
 
         Raises:
-            Interrupted: a signal; `Worker.leave` hands back what was in flight.
-            StoreError: a store failed; what was finished is kept.
+            Interrupted: a signal; `Worker.leave` hands back the trials in training.
+            StoreError: a store failed; finished trials are kept.
         """
         try:
-            while self._go_on():
+            while self._continue():
                 self._wait()
-            self._tell()
+            self._show_progress()
         finally:
             pool.abandon(self.pool)
 
-    def _go_on(self) -> bool:
-        """Looks after signals, the dead and the next claims; False when there is nothing more to do."""
-        self._raise_interrupted()
+    def _continue(self) -> bool:
+        """Check for signals, look after dead workers and claim trials; False when there is nothing left to do."""
+        self.session.check_signals()
         now = time.monotonic()
         if now >= self._upkeep_at:
             self._upkeep_at = now + UPKEEP
-            self._stop_asked = self.study.stop_requested()
+            self._stop_requested = self.study.stop_requested()
             self.worker.reclaim_dead()
-            self._tell()
-        closing = self._stop_asked or now >= self.deadline
+            self._show_progress()
+        closing = self._stop_requested or now >= self.session.options.deadline
         if not closing and now >= self._claim_at:
             self._claim(now)
-        if self.flying:
-            return True
-        return not closing and not self.study.is_done()
-
-    def _raise_interrupted(self) -> None:
-        if (number := self.interrupted()) is not None:
-            raise Interrupted(number)
+        return bool(self.batches) or (not closing and not self.study.is_done())
 
     def _claim(self, now: float) -> None:
-        room = LOOKAHEAD if self.independent else 1
-        while len(self.flying) < room:
+        """Start as many batches as may be in training at once."""
+        while len(self.batches) < self.lookahead:
             claims = self.worker.claim(self.study.sweep.batch)
             if not claims:
                 self._claim_at = now + IDLE
                 return
-            self._launch(claims)
+            steps = self._steps([TrialInTraining(c, self.study.sweep.settings(c.params)) for c in claims])
+            try:
+                self.batches.append(Batch(steps, next(steps)))
+            except BrokenExecutor:
+                self._replace_pool()
 
-    def _launch(self, claims: list[Claim]) -> None:
-        attempts = [Attempt(claim, self.study.sweep.settings(claim.params)) for claim in claims]
-        steps = self._steps(attempts)
-        try:
-            self.flying.append(InFlight(attempts, steps, next(steps)))
-        except BrokenExecutor:
-            self._replace_pool()
+    def _steps(self, trials: list[TrialInTraining]) -> Generator[Tasks, None, None]:
+        """Train a batch to every rung, without the trials pruned there, then in rounds of more seeds, and finish it.
 
-    def _steps(self, attempts: list[Attempt]) -> Generator[Pending, None, None]:
-        """A batch's course: every rung for those not pruned, then rounds of further seeds; yields what to wait for."""
-        going = attempts
-        epochs = self.study.sweep.epochs
-        for until in rungs(self.study.sweep):
+        Yields the tasks to wait for before the next step.
+        """
+        going, sweep = trials, self.study.sweep
+        for until in rungs(sweep):
             yield from self._train(going, until)
-            if until < epochs:
+            if until < sweep.epochs:
                 going = self._prune(going, until)
-        while going := [attempt for attempt in going if attempt.extend(self.adaptive)]:
-            yield from self._train(going, epochs)
-        for attempt in attempts:
-            self._finish(attempt)
+        while going := [trial for trial in going if trial.extend(self.adaptive)]:
+            yield from self._train(going, sweep.epochs)
+        for trial in trials:
+            self._finish(trial)
 
-    def _train(self, attempts: list[Attempt], until: int) -> Generator[Pending, None, None]:
-        futures = batches.submit(self.pool, [job for attempt in attempts for job in attempt.jobs(until)], self.workers)
-        yield futures
-        segments = [segment for future in futures for segment in future.result()]
-        for attempt in attempts:
-            attempt.receive(segments, until)
+    def _train(self, trials: list[TrialInTraining], until: int) -> Generator[Tasks, None, None]:
+        wanted = [job for trial in trials for job in trial.jobs(until)]
+        tasks = jobs.submit(self.pool, wanted, self.session.workers)
+        yield tasks
+        results = [result for task in tasks for result in task.result()]
+        for trial in trials:
+            trial.receive(results, until)
 
-    def _prune(self, attempts: list[Attempt], until: int) -> list[Attempt]:
-        """Reports every attempt's value at this rung, in the order of their numbers, then asks which go on."""
-        for attempt in attempts:
-            value = self._values(attempt.metrics())[0]
-            self.worker.set_intermediate_value(attempt.claim, until, math.nan if value is None else value)
-        for attempt in attempts:
-            attempt.pruned = self.worker.should_prune(attempt.claim)
-        return [attempt for attempt in attempts if not attempt.pruned]
+    def _prune(self, trials: list[TrialInTraining], until: int) -> list[TrialInTraining]:
+        """Report the value of every trial at this rung, in the order of their numbers; returns those that go on."""
+        for trial in trials:
+            value = self._values(trial.metrics())[0]
+            self.worker.set_intermediate_value(trial.claim, until, math.nan if value is None else value)
+        for trial in trials:
+            trial.pruned = self.worker.should_prune(trial.claim)
+        return [trial for trial in trials if not trial.pruned]
 
     def _values(self, metrics: dict[str, float]) -> list[float | None]:
-        """The objectives' values; None for what is undefined (nothing solved, all diverged)."""
+        """The objectives' values; None for an undefined one (nothing solved, all diverged)."""
         return [metrics.get(name) for name in self.study.sweep.objective]
 
-    def _finish(self, attempt: Attempt) -> None:
-        state: FinishedState = "PRUNED" if attempt.pruned else "COMPLETE"
-        trained = attempt.trained
+    def _finish(self, trial: TrialInTraining) -> None:
+        """Write a trial to the spool, finish it in the study and hand it to the writer, in this order."""
+        state: FinishedState = "PRUNED" if trial.pruned else "COMPLETE"
+        trained = trial.trained
         entry, metrics = spool_evidence(
-            self.spool,
+            self.session.spool,
             self.study.sweep,
-            attempt.claim.number,
-            attempt.settings,
+            trial.claim.number,
+            trial.settings,
             trained,
             state,
-            epochs=attempt.epoch,
-            began=attempt.began,
+            epochs=trial.epoch,
+            began=trial.began,
         )
-        self.networks += len(trained[0].index)
+        self.networks += len(trained.result.index)
         values = self._values(metrics) if state == "COMPLETE" else None
-        # The numbers of networks and epochs are what it takes to make lost evidence again.
-        attrs = {**metrics, "networks": len(trained[0].index), "epochs": attempt.epoch}
-        if self.worker.finish(attempt.claim, state, values, attrs):
-            self.writer.put(entry, fresh=attempt.claim.attempt == 1)
+        # With the numbers of networks and epochs, a run that is lost before its delivery can be trained again.
+        attrs = {**metrics, "networks": len(trained.result.index), "epochs": trial.epoch}
+        if self.worker.finish(trial.claim, state, values, attrs):
+            self.writer.put(entry, fresh=trial.claim.attempt == 1)
         else:
-            entry.remove()  # it was given to another while this process slept, and finished there
+            entry.remove()  # this process slept; meanwhile another worker took the trial over and finished it
 
     def _wait(self) -> None:
-        """Waits a tick for the pool, and takes every batch whose futures are all done one step further."""
-        pending = [future for batch in self.flying for future in batch.pending if not future.done()]
+        """Wait a tick for the pool, and continue every batch whose tasks are all done."""
+        pending = [task for batch in self.batches for task in batch.tasks if not task.done()]
         if pending:
             wait(pending, timeout=TICK, return_when=FIRST_COMPLETED)
-        elif not self.flying:
+        elif not self.batches:
             time.sleep(TICK)
-        for batch in list(self.flying):
-            if not all(future.done() for future in batch.pending):
+        for batch in list(self.batches):
+            if not all(task.done() for task in batch.tasks):
                 continue
             try:
-                batch.pending = next(batch.steps)
+                batch.tasks = next(batch.steps)
             except StopIteration:
-                self.flying.remove(batch)
+                self.batches.remove(batch)
             except BrokenExecutor:
                 self._replace_pool()
                 return
 
     def _replace_pool(self) -> None:
-        """A pool's process was killed, perhaps by its trial (memory): counts a death for all in flight, and goes on.
+        """Continue with a new pool after a process of the old one was killed, perhaps by its trial (memory).
+
+        It counts as a worker's death for every trial in training.
 
         Raises:
-            NnexpError: a new pool cannot run anything either; the trials are not to blame and are handed back.
+            NnexpError: a new pool cannot run anything either; the trials are not the cause and are handed back.
             Interrupted: a signal, which ended the pool too where it was sent to the whole process group.
         """
         pool.abandon(self.pool)
-        self._raise_interrupted()
-        self.pool = self.open_pool()
+        self.session.check_signals()
+        self.pool = self.session.open_pool()
         try:
             self.pool.submit(os.getpid).result()
         except (BrokenExecutor, OSError, EOFError) as error:
-            self._raise_interrupted()
+            self.session.check_signals()
             raise NnexpError(
                 f"the training pool's processes end before they train ({str(error) or type(error).__name__}); "
                 "give them more memory, or try fewer --jobs or --pool inline"
             ) from error
-        self._raise_interrupted()
+        self.session.check_signals()
         self.worker.count_pool_death(self.worker.held)
-        self.flying.clear()
+        self.batches.clear()
 
-    def _tell(self) -> None:
+    def _show_progress(self) -> None:
+        """Pass on how far the sweep is: to the caller, and to the parent run."""
         counts, best = self.study.counts(), self.study.best()
         seconds = time.monotonic() - self.began
         waited, self._waited = self._waited, self.writer.waited
         rate = self.networks / seconds if seconds > 0 else 0.0
         value = best.values[0] if best is not None and best.values else None
         if value is not None and not math.isfinite(value):
-            value = None  # nothing has one yet
-        self.watch(
-            Progress(
-                done=counts.finished,
-                total=counts.budget,
-                networks_per_second=rate,
-                best=value,
-                objective=self.study.sweep.objective[0],
-                waiting_for_tracking=self.writer.waited > waited,
-                failed=counts.failed,
-                spool=self.writer.waiting,
-            )
+            value = None  # no trial has a defined value yet
+        objective = self.study.sweep.objective[0]
+        progress = Progress(
+            done=counts.finished,
+            total=counts.budget,
+            networks_per_second=rate,
+            best=value,
+            objective=objective,
+            waiting_for_tracking=self.writer.waited > waited,
+            failed=counts.failed,
+            spool=self.writer.waiting,
         )
-        shown = {"trials_done": float(counts.finished), "networks_per_second": rate}
+        if self.session.options.progress is not None:
+            self.session.options.progress(progress)
+        metrics = {"trials_done": float(counts.finished), "networks_per_second": rate}
         if value is not None:
-            shown[f"best_{self.study.sweep.objective[0]}"] = value
-        self.writer.progress(counts.finished, shown)
+            metrics[f"best_{objective}"] = value
+        self.writer.progress(counts.finished, metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from nnexp.tracking.client import translated  # first: it settles MLflow's environment
@@ -102,13 +103,14 @@ class TrialTracking(SweepTracking):
         self.client.set_terminated(run_id, STATUS[evidence.state], end_time=evidence.ended_ms)
 
     def runs(self, name: str) -> list[RunRecord]:
-        """Every trial's run by trial number, one a trial, without those still being delivered."""
-        best: dict[int, Run] = {}
-        for run in sorted(self._children(self.sweep(name)), key=precedence):
-            if run.info.status in ENDED:
-                best.setdefault(int(run.data.tags[TRIAL]), run)
-                self._homes[run.info.run_id] = run.info.artifact_uri
-        return [record(trial, best[trial]) for trial in sorted(best)]
+        """The one run of each trial that counts, by trial number, without those still being delivered."""
+        return counting(self.trial_runs(self.sweep(name)))
+
+    def trial_runs(self, sweep: SweepRun) -> list[RunRecord]:
+        """Every run of the sweep's trials, duplicates and unfinished ones too; of a trial's runs the first counts."""
+        runs = sorted(self._children(sweep), key=precedence)
+        self._homes |= {run.info.run_id: run.info.artifact_uri for run in runs}
+        return [record(int(run.data.tags[TRIAL]), run) for run in runs]
 
     def delivered_trials(self, name: str) -> dict[int, list[tuple[str, str]]]:
         """For each trial its runs' ids and statuses, the one that counts first; more than one is a duplicate."""
@@ -116,13 +118,6 @@ class TrialTracking(SweepTracking):
         for run in sorted(self._children(self.sweep(name)), key=precedence):
             trials.setdefault(int(run.data.tags[TRIAL]), []).append((run.info.run_id, run.info.status))
         return trials
-
-    def delete_duplicates(self, name: str) -> int:
-        """Delete every run but the one that counts of each trial; returns how many were deleted."""
-        extra = [run_id for runs in self.delivered_trials(name).values() for run_id, _ in runs[1:]]
-        for run_id in extra:
-            self.delete_run(run_id)
-        return len(extra)
 
     def _children(self, sweep: SweepRun) -> list[Run]:
         with translated(self.uri):
@@ -146,6 +141,15 @@ class TrialTracking(SweepTracking):
         if TRIAL not in run.data.tags:
             raise NotFoundError(f"run {run_id} is not a trial's run (it has no tag {TRIAL})")
         return record(int(run.data.tags[TRIAL]), run)
+
+
+def counting(runs: Iterable[RunRecord]) -> list[RunRecord]:
+    """Of the runs of `TrialTracking.trial_runs` those that count, one per trial, by trial number; ended ones alone."""
+    first: dict[int, RunRecord] = {}
+    for run in runs:
+        if run.status in ENDED:
+            first.setdefault(run.trial, run)
+    return [first[trial] for trial in sorted(first)]
 
 
 def _timed(evidence: Evidence) -> list[Metric]:

@@ -81,7 +81,7 @@ def process(target: Callable[..., None], *args: Any) -> BaseProcess:
     """A started process with everything imported already, that can be killed as any other."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["tests.helpers.small_sweeps", "nnexp.runner.publish", "nnexp.runner.trial_loop", "matplotlib.pyplot"]
+        ["tests.helpers.small_sweeps", "nnexp.runner.publish", "nnexp.runner.sweeps", "matplotlib.pyplot"]
     )
     started = context.Process(target=_alone, args=(target, *args))
     started.start()

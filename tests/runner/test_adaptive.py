@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -13,21 +12,13 @@ from scipy import stats
 
 from nnexp.recovery.intervals import wilson
 from nnexp.runner.adaptive import next_round
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Adaptive seeds as a sweep file gives them."""
-
-    min: int
-    max: int
-    width: float
+from nnexp.search.sweep_file import AdaptiveSeeds
 
 
 @given(st.integers(1, 300), st.integers(0, 3000), st.floats(0.005, 0.9), st.floats(0, 1))
 def test_rounds_double_until_narrow_or_full(least: int, more: int, width: float, rate: float) -> None:
     """The total goes min, 2 min, 4 min, …, ends at max, and ends earlier only when the interval is narrow."""
-    rule = Rule(least, least + more, width)
+    rule = AdaptiveSeeds(min=least, max=least + more, width=width)
     totals = [0]
     while size := next_round(round(rate * totals[-1]), totals[-1], rule):
         totals.append(totals[-1] + size)
@@ -40,17 +31,17 @@ def test_rounds_double_until_narrow_or_full(least: int, more: int, width: float,
 
 def test_a_resumed_setting_goes_on_where_it_was() -> None:
     """From any number of networks the next round is the same as without the break, an odd number included."""
-    rule = Rule(64, 4096, 0.04)
+    rule = AdaptiveSeeds(min=64, max=4096, width=0.04)
     assert next_round(0, 0, rule) == 64
     assert next_round(10, 40, rule) == 24
     assert next_round(32, 64, rule) == 64
     assert next_round(500, 1000, rule) == 1000
-    assert next_round(1500, 3000, Rule(64, 4096, 0.03)) == 1096
+    assert next_round(1500, 3000, AdaptiveSeeds(min=64, max=4096, width=0.03)) == 1096
     assert next_round(1500, 3000, rule) == 0
     assert next_round(2048, 4096, rule) == 0
 
 
-def simulated_coverage(rate: float, rule: Rule, repeats: int, rng: np.random.Generator) -> float:
+def simulated_coverage(rate: float, rule: AdaptiveSeeds, repeats: int, rng: np.random.Generator) -> float:
     """How often the last round's 95% interval holds the true rate."""
     covered = 0
     for _ in range(repeats):
@@ -63,7 +54,7 @@ def simulated_coverage(rate: float, rule: Rule, repeats: int, rng: np.random.Gen
     return covered / repeats
 
 
-def exact_coverage(rate: float, rule: Rule) -> float:
+def exact_coverage(rate: float, rule: AdaptiveSeeds) -> float:
     """The same, summed over every course that the rounds can take, with the rule's stopping written out again."""
     total = rule.min
     reached = stats.binom.pmf(np.arange(total + 1), total, rate)
@@ -79,7 +70,7 @@ def exact_coverage(rate: float, rule: Rule) -> float:
         total += size
 
 
-RULE = Rule(64, 4096, 0.04)
+RULE = AdaptiveSeeds(min=64, max=4096, width=0.04)
 
 
 @pytest.mark.parametrize("rate", [0.002, 0.05, 0.3, 0.5, 0.95])

@@ -18,8 +18,8 @@ import pytest
 
 from nnexp.errors import StoreError
 from nnexp.runner import doctor
-from nnexp.runner.finalize import WRITTEN
 from nnexp.runner.jobs import Job, join, run_jobs
+from nnexp.runner.session import FINALIZED
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Worker, open_storage
 from nnexp.tracking.outbox import Entry, Spool
@@ -51,7 +51,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = small_sweeps.stores(directory)
     small_sweeps.run(PLAN, where)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nnexp.runner.trial_loop.LOOKAHEAD", 1)
+        patch.setattr("nnexp.runner.jobs.LOOKAHEAD", 1)
         patch.setattr("nnexp.study.claims.Worker.claim", limited(4))
         small_sweeps.run(OPEN, where, progress=stop_after(where, 4))
     return directory
@@ -222,12 +222,12 @@ DAMAGES: dict[str, tuple[str, str, Callable[[Stores], Any]]] = {
     "evidence too early": ("undelivered", "trial 8 is in", lambda w: spooled(Spool(w.spool), 8, sweep="open")),
     "broken evidence": ("undelivered", "trial 5 waits", broken_entry),
     "half an entry": ("undelivered", "half-written", half_entry),
-    "no summary": ("unconcluded", "summary", lambda w: damage_study(w, lambda study: study.set(WRITTEN, None))),
+    "no summary": ("unconcluded", "summary", lambda w: damage_study(w, lambda study: study.set(FINALIZED, None))),
     "a parent never ended": ("unconcluded", "not FINISHED", lambda w: set_status(w, parent(w), "SCHEDULED")),
     "no report": ("unconcluded", "report.html", lose_report),
     "the sweep file torn": ("unconcluded", "has another sweep.toml", tear_sweep_file),
 }
-DAMAGES["the importances torn"] = ("unconcluded", "damaged importance.json", tear_importances)
+DAMAGES["the importances torn"] = ("unconcluded", "importance.json, or it is damaged", tear_importances)
 #: Those that make no sense after others.
 APART = {"no parent", "a trial too many", "a run deleted", "a run never ended", "a parent left running"}
 
@@ -247,7 +247,7 @@ def test_each_kind_of_damage_is_found_and_explained(where: Stores, damage: str) 
     for _ in range(2):
         found = [finding for finding in doctor.examine(where) if finding.kind == kind]
         assert any(words in finding.line for finding in found), doctor.examine(where)
-        assert all(finding.line.startswith(finding.sweep) and not finding.mended for finding in found)
+        assert all(finding.line.startswith(finding.sweep) and not finding.repaired for finding in found)
         assert all("\n" not in finding.line for finding in found)
 
 
@@ -264,7 +264,7 @@ def test_all_damage_at_once_is_mended(where: Stores, sound: Path) -> None:
     process.join()
     found = json.loads((sound / "found.json").read_text())
     assert {finding["kind"] for finding in found} >= {kind for kind, _, _ in DAMAGES.values()} - {"zombie"}
-    assert [finding for finding in found if not finding["mended"]] == []
+    assert [finding for finding in found if not finding["repaired"]] == []
     assert doctor.examine(where) == []
     small_sweeps.assert_whole(small_sweeps.plan(trials=7), where)
     after = small_sweeps.networks(PLAN, where)
@@ -282,7 +282,7 @@ def test_a_lost_tracking_store_is_made_again(sound: Path, tmp_path: Path) -> Non
     shutil.copy(sound / "nnexp.journal", tmp_path)
     where = small_sweeps.stores(tmp_path)
     (found,) = doctor.examine(where, "s", repair=True)
-    assert found.mended
+    assert found.repaired
     assert "no parent run" in found.line
     assert small_sweeps.networks(PLAN, where) == small_sweeps.networks(PLAN, small_sweeps.stores(sound))
     small_sweeps.assert_whole(PLAN, where)
@@ -298,7 +298,7 @@ def test_runs_of_another_study_are_told_and_not_touched(sound: Path, tmp_path: P
         small_sweeps.run(PLAN, another)
     (found,) = doctor.examine(another, repair=repair)
     assert "of another study store" in found.line
-    assert not found.mended
+    assert not found.repaired
     assert Tracking(where.tracking_uri).delivered_trials("s") == before
     small_sweeps.assert_whole(PLAN, where)
 
@@ -307,9 +307,9 @@ def test_runs_of_another_study_are_told_and_not_touched(sound: Path, tmp_path: P
 def test_a_pool_that_breaks_is_told_in_a_line(where: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its processes are killed, for want of memory perhaps; the other sweeps are mended all the same."""
     delete_run(where, run_of(where, 1))
-    monkeypatch.setattr("nnexp.runner.finalize.Conclusion.again", broken_pool)
+    monkeypatch.setattr("nnexp.runner.finalize.Finalization.train_again", broken_pool)
     found = doctor.examine(where, repair=True)
-    assert [finding.line for finding in found if not finding.mended] == [
+    assert [finding.line for finding in found if not finding.repaired] == [
         "s: the training pool broke (killed); try again, with fewer --jobs"
     ]
 
@@ -337,7 +337,7 @@ def test_an_offline_sweep_is_delivered(tmp_path: Path) -> None:
     assert len(before) == PLAN.trials
     assert {finding.kind for finding in doctor.examine(where)} == {"undelivered"}
     (found,) = doctor.deliver(where)
-    assert (found.mended, found.line) == (True, "s: 6 trials delivered")
+    assert (found.repaired, found.line) == (True, "s: 6 trials delivered")
     assert small_sweeps.networks(PLAN, where) == before
     assert doctor.deliver(where) == []
 
@@ -348,4 +348,4 @@ def test_evidence_of_an_unknown_sweep_is_named(where: Stores) -> None:
     (found,) = doctor.examine(where)
     assert (found.kind, found.sweep) == ("orphan", "elsewhere")
     (found,) = [finding for finding in doctor.deliver(where) if "no sweep" in finding.line]
-    assert not found.mended
+    assert not found.repaired

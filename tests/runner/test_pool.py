@@ -132,7 +132,7 @@ def test_an_abandoned_pool_ends_at_once() -> None:
 def test_workers_die_with_a_parent_that_was_killed() -> None:
     """SIGKILL on the parent leaves no worker behind, not even a busy one."""
     script = (
-        "import time; from nnexp import execution; import os\n"
+        "import time; from nnexp.runner import pool as execution; import os\n"
         "if __name__ == '__main__':\n"
         "    pool = execution.open_pool('processes:1'); print(pool.submit(os.getpid).result(), flush=True)\n"
         "    pool.submit(time.sleep, 600).result()\n"

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from nnexp.errors import Interrupted, StoreError, UnreachableError
-from nnexp.runner.retry import Patience
+from nnexp.runner.retry import Retry
 
 
 class Store:
@@ -28,7 +28,7 @@ def test_a_store_that_comes_back_is_waited_for_and_told_of_once() -> None:
     """Two failures, one notice that it is away, one that it is back."""
     told: list[str] = []
     store = Store(2)
-    assert Patience(lambda: None, told.append).call(store.read) == "answer"
+    assert Retry(lambda: None, told.append).call(store.read) == "answer"
     assert store.calls == 3
     assert [line.partition(".")[0] for line in told] == [
         "http://host: the connection was cut",
@@ -40,7 +40,7 @@ def test_waiting_is_bounded() -> None:
     """After the time given the store's own error is raised."""
     store = Store(100)
     with pytest.raises(UnreachableError, match="cut"):
-        Patience(lambda: None, lambda _: None, seconds=1.0).call(store.read)
+        Retry(lambda: None, lambda _: None, seconds=1.0).call(store.read)
     assert store.calls == 2
 
 
@@ -51,10 +51,10 @@ def test_a_refusal_is_not_waited_for() -> None:
         raise StoreError("denied")
 
     with pytest.raises(StoreError, match="denied"):
-        Patience(lambda: None, lambda _: pytest.fail("told"), seconds=60).call(refuse)
+        Retry(lambda: None, lambda _: pytest.fail("told"), seconds=60).call(refuse)
 
 
 def test_a_signal_ends_the_waiting() -> None:
     """It is not taken for the store's failure."""
     with pytest.raises(Interrupted):
-        Patience(lambda: signal.SIGTERM, lambda _: None).call(Store(1).read)
+        Retry(lambda: signal.SIGTERM, lambda _: None).call(Store(1).read)

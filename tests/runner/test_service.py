@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
-from nnexp.errors import StoreError
-from nnexp.runner import finalize, status, sweeps
+from nnexp.errors import Interrupted, StoreError
+from nnexp.runner import finalize, session, status, sweeps
 from nnexp.runner import service as worker
-from nnexp.runner.finalize import is_concluded
-from nnexp.runner.retry import Patience
+from nnexp.runner.retry import Retry
+from nnexp.runner.session import is_finalized
 from nnexp.stores import Stores
 from nnexp.study import Store, StoredSweep, SweepStudy, open_storage
 from nnexp.tracking.client import translated
@@ -28,8 +30,8 @@ from tests.helpers.servers import free_port, mlflow_server
 
 def impatient(args: Sequence[str], log: Path) -> None:
     """A command line that waits for a store for a second, where it would wait for two minutes."""
-    sweeps.Patience = functools.partial(Patience, seconds=1.0)  # type: ignore[misc,assignment]
-    sweeps.PATIENCE, worker.SET_ASIDE = 1.0, 1.0
+    session.Retry = functools.partial(Retry, seconds=1.0)  # type: ignore[misc,assignment]
+    session.DRAIN_LIMIT, worker.SET_ASIDE = 1.0, 1.0
     small_sweeps.command(args, log)
 
 
@@ -44,15 +46,15 @@ def test_a_service_concludes_a_sweep_whose_tracking_server_comes_back(tmp_path: 
             study = SweepStudy.create(storage, sweep)
             service = small_sweeps.process(impatient, ("worker", "--jobs", "1", *small_sweeps.options(where)), log)
             try:
-                writer = f"{finalize.WRITER}:{sweep.trials}"
+                writer = f"{finalize.ELECTED}:{sweep.trials}"
                 wait_for(lambda: study.get(writer) is not None, "a conclusion begun", 240, pause=0.01)
                 server.kill()
-                assert not is_concluded(study)
+                assert not is_finalized(study)
                 wait_for(lambda: "is set aside" in log.read_text(), "the sweep set aside", 240)
-                assert not is_concluded(study)
+                assert not is_finalized(study)
                 assert service.is_alive()
                 server.start()
-                wait_for(lambda: is_concluded(study), "the conclusion", 240)
+                wait_for(lambda: is_finalized(study), "the conclusion", 240)
             finally:
                 small_sweeps.kill(service, signal.SIGTERM)
                 service.join(60)
@@ -69,7 +71,7 @@ def test_a_batch_job_tries_every_sweep_once_and_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The store's failure at one sweep does not keep it from the others; it ends with the failure."""
-    monkeypatch.setattr(sweeps, "Patience", functools.partial(Patience, seconds=0.1))
+    monkeypatch.setattr(session, "Retry", functools.partial(Retry, seconds=0.1))
     where = Stores(f"http://127.0.0.1:{free_port()}", str(tmp_path / "nnexp.journal"), tmp_path / "spool")
     for name in ("first", "second"):
         sweeps.submit(small_sweeps.plan(name=name), stores=where)
@@ -117,6 +119,32 @@ def test_a_service_outlives_its_study_store(tmp_path: Path, monkeypatch: pytest.
         assert SweepStudy.open(storage, "s").is_done()
 
 
+def test_an_unexpected_error_at_one_sweep_does_not_end_a_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The sweep is set aside with a line and tried again; the others are finished."""
+    where = small_sweeps.stores(tmp_path)
+    for name in ("first", "second"):
+        sweeps.submit(small_sweeps.plan(name=name, trials=2), stores=where)
+    tried = []
+
+    def failing(study: SweepStudy, *_: Any) -> None:
+        tried.append(study.name)
+        if tried == ["first"]:
+            raise KeyError("solved_rate")
+        if len(tried) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(finalize, "publish", failing)
+    monkeypatch.setattr(worker, "SET_ASIDE", 0.01)
+    with caplog.at_level(logging.WARNING, "nnexp"), pytest.raises(Interrupted):
+        worker.work(where, pool="inline")
+    assert tried == ["first", "second", "first"]
+    assert "sweep 'first' is set aside: unexpected KeyError: 'solved_rate'" in caplog.text
+    with open_storage(where.storage) as storage:
+        assert all(is_finalized(SweepStudy.open(storage, name)) for name in ("first", "second"))
+
+
 @pytest.mark.parametrize(
     "told",
     [
@@ -135,5 +163,5 @@ def test_losing_a_race_of_workers_that_start_together_is_tried_again(told: str) 
         return "written"
 
     notices: list[str] = []
-    assert Patience(lambda: None, notices.append).call(write) == "written"
+    assert Retry(lambda: None, notices.append).call(write) == "written"
     assert "another process wrote the same" in notices[0]

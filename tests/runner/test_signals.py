@@ -24,14 +24,14 @@ def draw() -> None:
     """Ask for the end, then do what does not look for it."""
     from matplotlib import _path
 
-    with signals.taken():
+    with signals.handled():
         os.kill(os.getpid(), signal.SIGTERM)
         _path.affine_transform([[0.0, 0.0]], Matrix())
 
 
 def fail() -> None:
     """Ask for the end, see it, and fail for another reason."""
-    with signals.taken() as look:
+    with signals.handled() as look:
         os.kill(os.getpid(), signal.SIGTERM)
         assert look() == signal.SIGTERM
         raise ValueError("its own")

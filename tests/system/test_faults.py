@@ -184,7 +184,7 @@ def start(where: Stores, fatal: int) -> None:
 
 def without_answer() -> None:
     """The conclusion makes lost evidence again, and leaves it at that: the answer takes seconds."""
-    finalize.Conclusion.write = lambda self: self.restore(pool.InlineExecutor()) and None  # type: ignore[method-assign]
+    finalize.Finalization.write = lambda self: self.restore(pool.InlineExecutor()) and None  # type: ignore[method-assign]
     sweeps.results.summarize = lambda *_: None  # type: ignore[assignment]
 
 

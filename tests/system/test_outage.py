@@ -78,7 +78,7 @@ def test_server_killed_three_times_in_one_sweep(
     """What MLflow holds in the end is, row by row and bit by bit, what the same sweep gave where nothing happened."""
     monkeypatch.setattr(writing, "FIRST_PAUSE", 0.2)
     monkeypatch.setattr(writing, "LONGEST_PAUSE", 0.5)
-    monkeypatch.setattr("nnexp.runner.sweeps.PATIENCE", 600)  # a busy machine takes minutes to start a server
+    monkeypatch.setattr("nnexp.runner.session.DRAIN_LIMIT", 600)  # a busy machine takes minutes to start a server
     sweep = plan(trials=TRIALS, epochs=60)
     calm = Stores("sqlite:///unused.db", str(tmp_path / "calm.journal"), tmp_path / "calm")
     run(sweep, calm, offline=True)

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from nnexp import cli
-from nnexp.runner import sweeps
-from nnexp.runner.retry import Patience
+from nnexp.runner import session
+from nnexp.runner.retry import Retry
 from nnexp.stores import Stores
 from nnexp.study import Worker
 from tests.helpers import small_sweeps
@@ -46,8 +46,8 @@ def sweep(where: Stores, refuse: Callable[[], None] = nothing) -> tuple[int, str
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
         sys.argv = ["nnexp", "sweep", "sweep.toml", "--pool", "inline", *small_sweeps.options(where)]
         # A store that is away is waited for; here it will not come back.
-        sweeps.Patience = functools.partial(Patience, seconds=2.0)  # type: ignore[misc, assignment]
-        sweeps.PATIENCE = 2.0
+        session.Retry = functools.partial(Retry, seconds=2.0)  # type: ignore[misc, assignment]
+        session.DRAIN_LIMIT = 2.0
         refuse()
         try:
             cli.main()

@@ -1,0 +1,226 @@
+"""A worker's session on one sweep: what it opens, holds, and hands back when it ends, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor
+from dataclasses import dataclass
+
+from nnexp.errors import NnexpError, StoreError
+from nnexp.network.reference import has_reference
+from nnexp.runner import pool, signals
+from nnexp.runner.progress import Progress
+from nnexp.runner.retry import Retry
+from nnexp.runner.signals import SignalCheck
+from nnexp.stores import Stores
+from nnexp.study import SweepStudy, Worker
+from nnexp.tracking import saved_view
+from nnexp.tracking.delivery import Writer
+from nnexp.tracking.outbox import Spool
+from nnexp.tracking.schema import SweepRun
+from nnexp.tracking.store import Tracking
+
+log = logging.getLogger("nnexp")
+
+#: Seconds at the end of a session for what waits to be delivered, and as long again for what is being delivered.
+CLOSING_TIME = 1.25
+#: Seconds for which `Session.drain` waits for a store that does not answer.
+DRAIN_LIMIT = 60.0
+#: The study attribute that holds the budget for which the sweep is finalized.
+FINALIZED = "concluded"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a process works on sweeps.
+
+    Attributes:
+        interrupted: returns the number of a signal that asked for the end, or None.
+        jobs: processes that train; None for one per core.
+        pool: as `pool.open_pool` takes it.
+        offline: leave finished trials in the spool.
+        progress: is called, often, with how far the sweep is.
+        deadline: `time.monotonic` after which no trial is claimed.
+    """
+
+    interrupted: SignalCheck
+    jobs: int | None = None
+    pool: str | None = None
+    offline: bool = False
+    progress: Callable[[Progress], None] | None = None
+    deadline: float = math.inf
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The tracking store and the sweep's parent run in it."""
+
+    tracking: Tracking
+    run: SweepRun
+
+
+@dataclass(frozen=True)
+class Session:
+    """A worker at work on one sweep, by `joined`.
+
+    Attributes:
+        parent: where finished trials are delivered to; None offline.
+        spool: where they wait. writer: delivers them.
+        retry: repeats calls to the tracking store while it does not answer.
+        workers: how many tasks the training pool runs at once.
+    """
+
+    study: SweepStudy
+    worker: Worker
+    parent: Parent | None
+    spool: Spool
+    writer: Writer
+    retry: Retry
+    options: Options
+    workers: int
+
+    def check_signals(self) -> None:
+        """Do nothing unless a signal asked for the end.
+
+        Raises:
+            Interrupted: it did.
+        """
+        signals.check(self.options.interrupted)
+
+    def open_pool(self) -> Executor:
+        """A new training pool."""
+        return pool.open_pool(self.options.pool or "processes", self.workers)
+
+    @contextlib.contextmanager
+    def training_pool(self) -> Iterator[Executor]:
+        """A training pool for the block.
+
+        Raises:
+            NnexpError: the pool broke.
+        """
+        executor = self.open_pool()
+        try:
+            yield executor
+        except BrokenExecutor as error:
+            self.check_signals()  # a signal to the whole process group ends the pool too
+            raise pool.broken(error) from error
+        finally:
+            pool.abandon(executor)
+
+    def deliver_leftovers(self) -> None:
+        """Hand to the writer what an earlier process left in the spool, of trials that the study has as finished."""
+        finished = {trial.number for trial in self.study.trials() if trial.is_finished}
+        for entry in self.spool.entries(self.study.name):
+            if entry.trial in finished:
+                self.writer.put(entry, fresh=False)
+
+    def drain(self) -> None:
+        """Wait until everything handed to the writer is delivered.
+
+        Raises:
+            StoreError: the store did not answer for `DRAIN_LIMIT` seconds, or refused an entry; what was not delivered
+                waits in the spool.
+            Interrupted: a signal.
+        """
+        writer, limit = self.writer, time.monotonic() + DRAIN_LIMIT
+        while writer.waiting and not (writer.away and time.monotonic() > limit):
+            self.check_signals()
+            if not writer.away:
+                limit = time.monotonic() + DRAIN_LIMIT
+            time.sleep(0.02)
+        if left := writer.waiting + writer.refused:
+            raise StoreError(
+                f"{left} finished trials are not in MLflow yet and wait in the spool; "
+                "deliver them: nnexp doctor --deliver"
+            )
+
+
+@contextlib.contextmanager
+def joined(study: SweepStudy, stores: Stores, options: Options) -> Iterator[Session]:
+    """Join a sweep as a worker for the block; afterwards deliver what can be delivered and hand back the rest.
+
+    Raises:
+        StoreError: a store failed, did not answer for too long, or holds the runs of another study of that name.
+        Interrupted: a signal.
+    """
+    retry = Retry(options.interrupted, log.warning)
+    parent = None
+    if not options.offline:
+        tracking = retry.call(lambda: Tracking(stores.tracking_uri))
+        parent = Parent(tracking, prepare_parent_run(study, tracking, retry))
+    spool = Spool(stores.spool)
+    spool.clean()
+    worker = Worker.join(study)
+    writer = open_writer(parent, study.sweep.lease)
+    with _leaving(worker, writer), worker.keep_beating():
+        yield Session(study, worker, parent, spool, writer, retry, options, options.jobs or pool.default_jobs())
+
+
+@contextlib.contextmanager
+def _leaving(worker: Worker, writer: Writer) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        writer.close(CLOSING_TIME)
+        with contextlib.suppress(NnexpError):  # the block's own error says more; others detect a worker that is gone
+            worker.leave()
+        raise
+    writer.close(CLOSING_TIME)
+    worker.leave()
+
+
+def open_writer(parent: Parent | None, lease: float) -> Writer:
+    """A writer to the sweep's runs; without a parent run one that leaves everything in the spool."""
+    if parent is None:
+        return Writer(None, log.warning)
+    tracking, run = parent.tracking, parent.run
+    return Writer(
+        lambda entry, fresh: tracking.deliver(entry, run, fresh=fresh),
+        log.warning,
+        lambda step, metrics: tracking.log_progress(run.run_id, step, metrics),
+        fresh_for=lease / 2,
+    )
+
+
+def prepare_parent_run(study: SweepStudy, tracking: Tracking, retry: Retry) -> SweepRun:
+    """Find or create the sweep's parent run, with its sweep file, description and truth table.
+
+    Raises:
+        StoreError: the store failed, did not answer for too long, or holds the runs of another study of that name.
+        Interrupted: a signal.
+    """
+    identity = study.identity()
+    sweep = study.sweep
+    note = (
+        f"Sweep **{sweep.name}** of {sweep.trials:,} settings on {sweep.task[:60]}: {', '.join(sweep.searched)} by "
+        f"{sweep.sampler}. Its answer is written here when it is finished."
+    )
+    tags = {"nnexp.task": sweep.task[:5000]}
+    run = retry.call(lambda: tracking.ensure_sweep(sweep.name, text=sweep.text, note=note, tags=tags, study=identity))
+    if not retry.call(lambda: tracking.has_dataset(run.run_id)):  # logged last, so that it is missing after a kill
+        task = sweep.truth_table
+        view = saved_view.ranking(
+            tuple(sweep.searched),
+            sweep.objective[0],
+            ascending=sweep.directions[0] == "minimize",
+            has_reference=has_reference(task),
+            now_ms=int(time.time() * 1000),
+        )
+        key = saved_view.PREFIX + saved_view.RANKING
+        retry.call(lambda: tracking.set_experiment_tag(run.experiment_id, key, view))
+        label = "task" if task.is_custom else task.spec
+        retry.call(lambda: tracking.log_dataset(run.run_id, label, task.inputs, task.targets))
+    if not is_finalized(study):
+        # Not RUNNING: if all workers were killed, nobody could change that.
+        status = "KILLED" if study.stop_requested() else "SCHEDULED"
+        retry.call(lambda: tracking.set_sweep_status(run.run_id, status))
+    return run
+
+
+def is_finalized(study: SweepStudy) -> bool:
+    """Whether the summary of all trials of the present budget is published."""
+    return bool(study.get(FINALIZED) == study.sweep.trials)
