@@ -9,12 +9,13 @@ from typing import Any
 
 from nnexp._redact import redact
 from nnexp.analysis.results import IMPORTANCE
-from nnexp.errors import Interrupted, NnexpError, NotFoundError, StoreError
+from nnexp.errors import Interrupted, NnexpError, NotFoundError, StoreError, UsageError
 from nnexp.network.settings import Settings
 from nnexp.recovery import networks_table
 from nnexp.runner import signals
 from nnexp.runner.finalize import is_concluded
 from nnexp.runner.repair import Repair
+from nnexp.search.sweep_file import Sweep, parse
 from nnexp.stores import Stores
 from nnexp.study import Store, SweepStudy, Trial, open_storage
 from nnexp.tracking.outbox import Entry, Spool
@@ -279,8 +280,16 @@ class Examination:
                 else:
                     if path.endswith(".json") and not _is_json(text):
                         yield f"its parent run {self.parent.run_id} has a damaged {path}"
-                    if path == SWEEP_FILE and text != self.study.sweep.text:
+                    if path == SWEEP_FILE and not _describes(text, self.study.sweep):
                         yield f"its parent run {self.parent.run_id} has another {path}, or a part of it"
+
+
+def _describes(text: str, sweep: Sweep) -> bool:
+    """Whether a sweep file describes ``sweep``; another version of nnexp may have written it in another form."""
+    try:
+        return parse(text) == sweep
+    except UsageError:
+        return False
 
 
 def _is_json(text: str) -> bool:

@@ -27,7 +27,7 @@ from nnexp.network.model import Network
 from nnexp.network.settings import Settings
 from nnexp.recovery.gates import explain_network
 from nnexp.runner.progress import Progress
-from nnexp.search.sweep_file import STARTER, parse
+from nnexp.search.sweep_file import parse, starter
 
 ROOT = Path(__file__).parents[2]
 #: The commands that the design promises.
@@ -269,7 +269,7 @@ def test_a_full_disk_under_stdout_is_told() -> None:
 def test_new_writes_a_valid_file_and_never_over_another(tmp_path: Path) -> None:
     """Unless it is told to."""
     assert called("new", "my.toml")[0] == 0
-    assert (tmp_path / "my.toml").read_text() == STARTER
+    assert (tmp_path / "my.toml").read_text() == starter()
     (tmp_path / "my.toml").write_text("mine")
     status, _, err = called("new", "my.toml")
     assert status == 2

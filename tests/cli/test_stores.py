@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from nnexp.cli import run
-from nnexp.search.sweep_file import STARTER
+from nnexp.search.sweep_file import starter
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--set", "trials=4", "--set", "seeds=16", "--set", "epochs=40", "--jobs", "1", "--pool", "inline")
@@ -51,7 +51,7 @@ def called(*args: str, status: int = 0) -> Done:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory in which a sweep called `small` was run by a process of its own."""
     directory = tmp_path_factory.mktemp("sweep")
-    (directory / "small.toml").write_text(STARTER)
+    (directory / "small.toml").write_text(starter())
     done = subprocess.run(
         [sys.executable, "-m", "nnexp", "sweep", "small.toml", "--name", "small", *SMALL],
         cwd=directory,

@@ -19,9 +19,10 @@ import pytest
 
 from nnexp.cli import MODULES, nnexp, run
 from nnexp.search.space import KINDS
-from nnexp.search.sweep_file import STARTER, Sweep
+from nnexp.search.sweep_file import Sweep, starter
 
 SEED = 20240229
+STARTER = starter()
 PLAIN = """\
 name = "bad"
 task = "xnor"
