@@ -58,7 +58,7 @@ class AdaptiveSeeds(BaseModel):
 class Sweep(BaseModel):
     """A sweep: which settings to try, with how many networks each, and by which metric to judge them.
 
-    Every field is a key of the sweep file. ``task`` is a known name, or a table as compact JSON; `tasks.get` reads both.
+    Every field is a key of the sweep file. ``task`` is a known name or a table as compact JSON: `tasks.get` reads both.
     ``objective`` and ``directions`` have the same length. ``space`` holds all eight searchable settings in the order of
     `space.KINDS`; those that the file does not name are `Fixed` at the defaults of `Settings`.
 

@@ -1,4 +1,4 @@
-"""The command line: help, errors and exit statuses, output, progress; and the commands that need no store."""
+"""The command line: help, errors and exit statuses, output, progress, and the commands that need no store."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 
 from nnexp import __version__, cli
-from nnexp.cli import MODULES, SECTIONS, explain, networks, run
-from nnexp.cli.exit_status import Flags, one_line, report
+from nnexp.cli import MODULES, SECTIONS, networks, run
+from nnexp.cli.exit_status import Flags, handle_error, one_line
+from nnexp.cli.explain import print_network
 from nnexp.cli.options import Command
-from nnexp.cli.progress_bar import Display, duration
+from nnexp.cli.progress_bar import Display, format_duration
 from nnexp.errors import Interrupted, NotFoundError, StoreError, UsageError
 from nnexp.network.model import Network
 from nnexp.network.settings import Settings
@@ -47,7 +48,7 @@ def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def called(*args: str) -> tuple[int, str, str]:
-    """A command line's exit status, stdout and stderr, run in this process."""
+    """Run a command line in this process; returns its exit status, stdout and stderr."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = run(args)
@@ -55,7 +56,7 @@ def called(*args: str) -> tuple[int, str, str]:
 
 
 def program(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """A command line as a process of its own."""
+    """Run a command line in a new process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
     return subprocess.run(
         [sys.executable, "-m", "nnexp", *args],
@@ -75,7 +76,7 @@ def every_command() -> list[Command]:
 
 
 def test_all_commands_of_the_contract_are_there_and_listed() -> None:
-    """Each under one section of the help, with its one line whole."""
+    """Each under one section of the help, with its one line in full."""
     assert set(MODULES) >= CONTRACT
     assert sum(map(len, SECTIONS.values())) == len(MODULES) == len(every_command())
     status, out, err = called("--help")
@@ -86,8 +87,8 @@ def test_all_commands_of_the_contract_are_there_and_listed() -> None:
 
 
 @pytest.mark.parametrize("command", every_command(), ids=lambda command: command.name)
-def test_every_command_has_help_with_an_example_that_is_valid(command: Command) -> None:
-    """The examples are indented, can be pasted, and are read without an error; every option says what it does."""
+def test_every_command_has_help_with_valid_examples(command: Command) -> None:
+    """The examples are indented and parsed without an error; every option has a help text."""
     status, out, err = called(str(command.name), "--help")
     assert (status, err) == (0, "")
     for example in command.examples:
@@ -105,13 +106,13 @@ def test_every_command_has_help_with_an_example_that_is_valid(command: Command) 
 
 
 def test_commands_that_print_results_have_json() -> None:
-    """So that programs can read what people read."""
+    """So that programs can read the results."""
     having = {c.name for c in every_command() if any("--json" in p.opts for p in c.params)}
     assert having == PRINTING
 
 
 def test_the_options_of_train_are_the_fields_of_settings() -> None:
-    """The same names, defaults and choices: the help may not load the settings themselves."""
+    """Names, defaults and choices are written twice, since the help must not import `Settings`; they must agree."""
     fields = Settings.model_fields
     assert list(networks.SETTINGS) == list(fields)
     for name, (kind, default, _) in networks.SETTINGS.items():
@@ -123,7 +124,7 @@ def test_the_options_of_train_are_the_fields_of_settings() -> None:
 
 
 def test_version() -> None:
-    """The package's own."""
+    """The version of the package."""
     assert called("--version") == (0, f"nnexp {__version__}\n", "")
 
 
@@ -139,8 +140,8 @@ def test_version() -> None:
         (["doctor", "--repair", "--deliver"], ["--repair", "--deliver", "one after the other"]),
     ],
 )
-def test_wrong_usage_is_one_line_and_two(args: Sequence[str], words: Sequence[str]) -> None:
-    """Naming what is wrong and what would be right."""
+def test_wrong_usage_is_one_line_and_exit_status_two(args: Sequence[str], words: Sequence[str]) -> None:
+    """The line names what is wrong and what was expected."""
     status, out, err = called(*args)
     assert (status, out) == (2, "")
     assert err.startswith("nnexp: error: ")
@@ -168,26 +169,26 @@ def test_wrong_usage_is_one_line_and_two(args: Sequence[str], words: Sequence[st
         (BrokenPipeError(32, "Broken pipe"), 1, ""),
     ],
 )
-def test_an_error_becomes_a_line_and_a_status(
+def test_an_error_becomes_one_line_and_an_exit_status(
     error: BaseException, status: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No traceback, no line break, no password."""
-    assert report(error, Flags()) == status
-    told = capsys.readouterr().err
-    assert line in told
-    assert told.count("\n") == bool(line)
-    assert "Traceback" not in told
+    assert handle_error(error, Flags()) == status
+    stderr = capsys.readouterr().err
+    assert line in stderr
+    assert stderr.count("\n") == bool(line)
+    assert "Traceback" not in stderr
 
 
 def test_a_value_of_a_megabyte_does_not_hide_the_key() -> None:
-    """Control characters are spelled out, and the line is cut."""
+    """Control characters are escaped, and the line is truncated."""
     line = one_line("key = '\x1b[2J" + "x" * 10**6)
     assert line.startswith("key = '\\x1b[2Jxxx")
     assert len(line) <= 700
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As an option of the group, of the command, or from the environment; and never otherwise."""
+    """As an option before or after the command, or from the environment; not otherwise."""
     broken = ["reference", "--task", "and"]
     for args in (["--debug", *broken], [*broken, "--debug"]):
         status, _, err = called(*args)
@@ -199,7 +200,7 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_any_option_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As NNEXP_<COMMAND>_<OPTION>; a wrong one is named like the option."""
+    """As NNEXP_<COMMAND>_<OPTION>; the error of a wrong value names the option."""
     monkeypatch.setenv("NNEXP_REFERENCE_TASK", "xor")
     assert "network for xor" in called("reference")[1]
     monkeypatch.setenv("NNEXP_TRAIN_SEEDS", "many")
@@ -209,7 +210,7 @@ def test_any_option_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
 
 
 def long_options() -> list[tuple[Command, click.Option, str]]:
-    """Every command with each of its options, and the option's long name without dashes."""
+    """Every command with each of its options, and the long name of the option without dashes."""
     return [
         (command, param, next(name[2:] for name in param.opts if name.startswith("--")))
         for command in every_command()
@@ -222,7 +223,7 @@ def long_options() -> list[tuple[Command, click.Option, str]]:
 def test_every_option_has_its_variable(
     monkeypatch: pytest.MonkeyPatch, command: Command, option: click.Option, name: str
 ) -> None:
-    """By the name that a user writes, not by that of a Python parameter, which is nobody else's affair."""
+    """It is built from the long name of the option, not from the name of the Python parameter."""
     above = click.Context(cli.nnexp, info_name="nnexp", **cli.nnexp.context_settings)
     context = click.Context(command, parent=above, info_name=command.name)
     start = f"NNEXP_{command.name}_".upper()
@@ -235,7 +236,7 @@ def test_every_option_has_its_variable(
 
 
 def test_options_with_other_parameter_names_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flags, and options that may be given several times."""
+    """Flags, options that may be given several times, and options with a variable that commands share."""
     monkeypatch.setenv("NNEXP_REFERENCE_JSON", "1")
     assert "literal_tanh" in json.loads(called("reference")[1])
     assert called("new", "my.toml")[0] == 0
@@ -248,7 +249,7 @@ def test_options_with_other_parameter_names_come_from_the_environment(monkeypatc
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
-    """`nnexp reference | head` ends without a word on stderr."""
+    """`nnexp reference | head` prints nothing on stderr."""
     reading, writing = os.pipe()
     os.close(reading)
     done = program("reference", stdout=writing)
@@ -257,7 +258,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_under_stdout_is_told() -> None:
+def test_a_full_disk_under_stdout_is_an_error() -> None:
     """One line, exit status 1."""
     with Path("/dev/full").open("w") as full:
         done = program("reference", stdout=full)
@@ -266,8 +267,8 @@ def test_a_full_disk_under_stdout_is_told() -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_new_writes_a_valid_file_and_never_over_another(tmp_path: Path) -> None:
-    """Unless it is told to."""
+def test_new_writes_a_valid_file_and_overwrites_only_with_force(tmp_path: Path) -> None:
+    """The file is the starter of `nnexp.search`."""
     assert called("new", "my.toml")[0] == 0
     assert (tmp_path / "my.toml").read_text() == starter()
     (tmp_path / "my.toml").write_text("mine")
@@ -280,7 +281,7 @@ def test_new_writes_a_valid_file_and_never_over_another(tmp_path: Path) -> None:
 
 
 def test_the_reference_is_shown_as_in_the_source() -> None:
-    """The logic table, both forms' weights and cost, and what the literal tanh reading gives."""
+    """The truth table, the weights and cost of both forms, and the result of the literal reading with tanh."""
     status, out, err = called("reference")
     assert (status, err) == (0, "")
     for words in ("a1 = x1 and x2", "a2 = not x1 and not x2", "output = a1 or a2", "[[20, 20], [-20, -20]]"):
@@ -294,8 +295,8 @@ def test_the_reference_is_shown_as_in_the_source() -> None:
     assert facts["literal_tanh"]["rows_right"] == 2
 
 
-def test_train_gives_rates_with_intervals() -> None:
-    """The same in the table and in JSON."""
+def test_train_prints_rates_with_intervals() -> None:
+    """The table and JSON agree."""
     args = ["train", "--hidden-size", "2", "--seeds", "40", "--epochs", "1500", "--learning-rate", "2"]
     status, out, err = called(*args)
     assert (status, err) == (0, "")
@@ -307,8 +308,8 @@ def test_train_gives_rates_with_intervals() -> None:
     assert any(line.split()[:2] == ["solved", str(solved["count"])] for line in out.splitlines())
 
 
-def test_training_that_diverges_is_counted_and_said() -> None:
-    """JSON has null where there is no number."""
+def test_networks_that_diverge_are_counted() -> None:
+    """An infinite median loss is null in JSON."""
     args = ["train", "--learning-rate", "1e308", "--init-scale", "1e300", "--seeds", "5", "--epochs", "10"]
     facts = json.loads(called(*args, "--json")[1])
     assert facts["diverged"] == 5
@@ -317,7 +318,7 @@ def test_training_that_diverges_is_counted_and_said() -> None:
 
 
 def test_train_writes_every_network(tmp_path: Path) -> None:
-    """As the table that a sweep's run has."""
+    """In the same form as a run of a sweep."""
     from nnexp.recovery.networks_table import read_networks
 
     assert called("train", "--seeds", "7", "--epochs", "20", "--output", "networks.parquet")[0] == 0
@@ -332,8 +333,8 @@ def weights(path: Path, **changes: object) -> Path:
     return path
 
 
-def test_training_from_the_reference_stays_there(tmp_path: Path) -> None:
-    """`--initial` takes a network and what the file says of it."""
+def test_training_from_the_reference_keeps_it(tmp_path: Path) -> None:
+    """`--initial` reads the weights and the activation from the file."""
     file = str(weights(tmp_path / "reference.json"))
     facts = json.loads(called("train", "--initial", file, "--epochs", "5", "--json")[1])
     assert facts["settings"]["activation"] == "sigmoid"
@@ -344,8 +345,8 @@ def test_training_from_the_reference_stays_there(tmp_path: Path) -> None:
     assert "2 hidden units" in err
 
 
-def test_predict_answers_the_truth_table(tmp_path: Path) -> None:
-    """From options and from a CSV, with a header or without, for either encoding."""
+def test_predict_computes_the_truth_table(tmp_path: Path) -> None:
+    """From options and from a CSV file with a header."""
     file = str(weights(tmp_path / "reference.json"))
     (tmp_path / "inputs.csv").write_text("x1,x2\n1,0\n1,1\n")
     status, out, err = called("predict", "--model", file, "--x", "0,0", "--x", "0,1", "--csv", "inputs.csv", "--json")
@@ -368,7 +369,7 @@ def test_predict_answers_the_truth_table(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_file_of_weights_is_named(tmp_path: Path, changes: dict[str, object], words: str) -> None:
-    """With the file, the key and the shape."""
+    """By the file, the key and what was expected."""
     file = str(weights(tmp_path / "reference.json", **changes))
     status, _, err = called("predict", "--model", file, "--x", "0,1")
     assert status == 2
@@ -376,10 +377,10 @@ def test_a_wrong_file_of_weights_is_named(tmp_path: Path, changes: dict[str, obj
     assert "reference.json" in err
 
 
-def test_a_network_that_does_nothing_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where no hidden unit ever changes, the output is a constant."""
-    still = Network(np.zeros((1, 2, 2)), np.ones((1, 2)), np.zeros((1, 2)), [-1.0], activation="tanh")
-    explain.show_network(explain_network(still, "xnor"))
+def test_a_constant_network_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no hidden unit depends on the inputs, the output is a constant."""
+    constant = Network(np.zeros((1, 2, 2)), np.ones((1, 2)), np.zeros((1, 2)), [-1.0], activation="tanh")
+    print_network(explain_network(constant, "xnor"))
     shown = capsys.readouterr().out
     assert "output = constant 0" in shown
     assert "2 of 4" in shown
@@ -403,9 +404,12 @@ def test_an_unreadable_csv_is_one_line(
     assert err.count("\n") == 1
 
 
-def test_delivering_nothing_claims_nothing() -> None:
-    """An empty spool is said to be empty: the stores were not looked at."""
-    for args, words in (((), "is empty: nothing waits"), (("typo",), "holds nothing of 'typo': nothing waits")):
+def test_delivering_from_an_empty_spool_does_not_say_sound() -> None:
+    """The message is only that the spool is empty, since the stores were not compared."""
+    for args, words in (
+        ((), "is empty: nothing to deliver"),
+        (("typo",), "has no trials of 'typo': nothing to deliver"),
+    ):
         status, out, err = called("doctor", *args, "--deliver")
         assert (status, out) == (0, "")
         assert "nnexp-spool" in err
@@ -414,15 +418,15 @@ def test_delivering_nothing_claims_nothing() -> None:
     assert called("doctor", "--deliver", "--json")[1] == "[]\n"
 
 
-def test_stopping_is_told_as_it_is() -> None:
-    """Only a signal hands work back; a stop and a deadline let it finish."""
+def test_the_help_says_that_a_stop_lets_trials_finish() -> None:
+    """Only a signal hands trials back; after `nnexp stop` and at a deadline the trials in training are finished."""
     for name in ("stop", "worker"):
         assert "hand back" not in called(name, "--help")[1].lower()
     assert "claim nothing more" in " ".join(called("worker", "--help")[1].lower().split())
 
 
 def test_completion_is_printed_for_each_shell() -> None:
-    """And offers the commands."""
+    """The shell then completes the commands."""
     for shell in ("bash", "zsh", "fish"):
         assert "nnexp" in called("completion", shell)[1]
     offered = program(env={"_NNEXP_COMPLETE": "bash_complete", "COMP_WORDS": "nnexp su", "COMP_CWORD": "1"})
@@ -430,15 +434,15 @@ def test_completion_is_printed_for_each_shell() -> None:
 
 
 class Terminal(io.StringIO):
-    """Text that says it is a terminal."""
+    """A stream in memory that claims to be a terminal."""
 
     def isatty(self) -> bool:
-        """It says so."""
+        """Always true."""
         return True
 
 
-def test_progress_is_plain_lines_at_intervals_where_there_is_no_terminal() -> None:
-    """The first event, at most one each five seconds, and always the last."""
+def test_progress_is_plain_lines_at_intervals_without_a_terminal() -> None:
+    """The first state, at most one line per five seconds, and always the last state."""
     now, stream = [0.0], io.StringIO()
     with Display(stream, lambda: now[0]) as display:
         for done in range(11):
@@ -450,22 +454,22 @@ def test_progress_is_plain_lines_at_intervals_where_there_is_no_terminal() -> No
     assert lines[-1].endswith("1 failed")
 
 
-def test_time_left_does_not_count_what_was_done_before() -> None:
-    """A sweep that goes on at 90 of 100 has its own pace."""
+def test_the_time_left_does_not_count_trials_of_an_earlier_start() -> None:
+    """A sweep that continues at 90 of 100 trials is measured from there."""
     now = [0.0]
     display = Display(io.StringIO(), lambda: now[0])
     display(Progress(90, 100))
-    assert display.left(Progress(90, 100)) is None
+    assert display.seconds_left(Progress(90, 100)) is None
     now[0] = 10.0
-    assert display.left(Progress(95, 100)) == pytest.approx(10.0)
+    assert display.seconds_left(Progress(95, 100)) == pytest.approx(10.0)
 
 
-def test_progress_on_a_terminal_is_a_bar_that_says_why_it_waits() -> None:
-    """With rate, best so far, and what waits."""
+def test_progress_on_a_terminal_is_a_bar_with_the_state_of_the_sweep() -> None:
+    """The percentage, the trials, the rate, the best value, and why the sweep waits."""
     stream = Terminal()
     with Display(stream) as display:
         display(Progress(1, 4, 100.0, best=0.5, waiting_for_tracking=True, spool=3))
-    shown = " ".join(stream.getvalue().split())  # wherever the terminal's width broke the line
+    shown = " ".join(stream.getvalue().split())  # regardless of where the line is wrapped
     for words in (
         "25%",
         "1/4 trials",
@@ -477,6 +481,11 @@ def test_progress_on_a_terminal_is_a_bar_that_says_why_it_waits() -> None:
         assert words in shown
 
 
-def test_durations_read_well() -> None:
-    """In two units at most."""
-    assert [duration(s) for s in (0.4, 59.6, 90, 3600 * 25 + 60)] == ["0 s", "1 min 0 s", "1 min 30 s", "25 h 1 min"]
+def test_durations_have_at_most_two_units() -> None:
+    """Seconds, minutes and seconds, or hours and minutes."""
+    assert [format_duration(s) for s in (0.4, 59.6, 90, 3600 * 25 + 60)] == [
+        "0 s",
+        "1 min 0 s",
+        "1 min 30 s",
+        "25 h 1 min",
+    ]

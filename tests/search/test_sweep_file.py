@@ -1,4 +1,4 @@
-"""Sweep files: what is accepted, which error a wrong file gets, and that writing a sweep and reading it changes nothing."""
+"""Sweep files: what is accepted, which error a wrong file gets, and that `parse` inverts `text`."""
 
 from __future__ import annotations
 
