@@ -33,8 +33,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
 
 
 def print_records(rows: Sequence[Mapping[Any, Any]], title: str = "") -> None:
-    """Print a table whose rows have the same keys; a rate and the bounds of its interval share one column."""
-    names = list(rows[0]) if rows else []
+    """Print a table whose rows have the same keys; a rate and the bounds of its interval share one column.
+
+    Without rows there are no columns, and only the title is printed.
+    """
+    if not rows:
+        click.echo(title)
+        return
+    names = list(rows[0])
     bounds = {name: pair for name in names if (pair := _bounds(name, names))}
     columns = [name for name in names if all(name not in pair for pair in bounds.values())]
     cells = [

@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from nnexp.cli import run
 from nnexp.search.sweep_file import starter
+from tests.helpers import command_line
+from tests.helpers.command_line import Ended, environment, program
 
-ROOT = Path(__file__).parents[2]
 SMALL = ("--set", "trials=4", "--set", "seeds=16", "--set", "epochs=40", "--jobs", "1", "--pool", "inline")
 
 pytestmark = [pytest.mark.xdist_group("cli_stores")]
 
 
-@dataclass(frozen=True)
-class Done:
-    """The output of a command line."""
-
-    stdout: str
-    stderr: str
-
-
-def environment() -> dict[str, str]:
-    """Without variables that choose stores, so that those of the working directory are used."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "NNEXP_"))}
-    return {**kept, "PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"}
-
-
-def called(*args: str, status: int = 0) -> Done:
+def called(*args: str, status: int = 0) -> Ended:
     """Run a command line in this process; its exit status must be ``status``."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        ended = run(args)
-    assert ended == status, (args, out.getvalue()[-2000:], err.getvalue()[-2000:])
-    return Done(out.getvalue(), err.getvalue())
+    ended = command_line.called(*args)
+    assert ended.status == status, (args, ended.stdout[-2000:], ended.stderr[-2000:])
+    return ended
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +32,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory in which a process ran a sweep called `small`."""
     directory = tmp_path_factory.mktemp("sweep")
     (directory / "small.toml").write_text(starter())
-    done = subprocess.run(
-        [sys.executable, "-m", "nnexp", "sweep", "small.toml", "--name", "small", *SMALL],
-        cwd=directory,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = program("sweep", "small.toml", "--name", "small", *SMALL, cwd=directory)
     assert done.returncode == 0, done.stderr
     assert "nnexp: 4/4 trials" in done.stderr
     assert "Settings, best first" in done.stdout
@@ -67,12 +40,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def workplace(swept: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(workplace: Path, swept: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """That directory as the working directory, with its own stores."""
-    for variable in ("MLFLOW_TRACKING_URI", "NNEXP_STORAGE", "NNEXP_SPOOL"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    monkeypatch.setattr("sys.stdin", io.StringIO())
     monkeypatch.chdir(swept)
     return swept
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
 import random
-import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,9 +14,10 @@ from pathlib import Path
 import click
 import pytest
 
-from nnexp.cli import MODULES, nnexp, run
+from nnexp.cli import MODULES, nnexp
 from nnexp.search.space import KINDS
 from nnexp.search.sweep_file import Sweep, starter
+from tests.helpers.command_line import STORES, Ended, called, program
 
 SEED = 20240229
 STARTER = starter()
@@ -394,8 +392,9 @@ def cases(generator: Callable[[random.Random], Iterator[Case]]) -> list[Case]:
     return list(dict.fromkeys(generator(random.Random(SEED))))  # noqa: S311  no secret
 
 
-def assert_refused(case: Case, status: int, out: str, err: str, directory: Path, before: set[str]) -> None:
+def assert_rejected(case: Case, ended: Ended, directory: Path, before: set[str]) -> None:
     """What holds for every wrong input."""
+    status, out, err = ended
     seen = f"{case}\n→ status {status}\nstdout: {out[:300]}\nstderr: {err[:900]}"
     assert status == 2, seen
     assert out == "", seen
@@ -410,7 +409,7 @@ def assert_refused(case: Case, status: int, out: str, err: str, directory: Path,
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, without variables that choose stores and without a terminal."""
-    for variable in ("MLFLOW_TRACKING_URI", "NNEXP_STORAGE", "NNEXP_SPOOL"):
+    for variable in STORES:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr("sys.stdin", io.StringIO())
     monkeypatch.chdir(tmp_path)
@@ -426,10 +425,7 @@ def test_bad_input_is_named_and_nothing_is_written(
         if case.text is not None:
             (workplace / "bad.toml").write_bytes(case.text)
         before = set(os.listdir(workplace))
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = run(case.args)
-        assert_refused(case, status, out.getvalue(), err.getvalue(), workplace, before)
+        assert_rejected(case, called(*case.args), workplace, before)
 
 
 def test_there_are_at_least_two_thousand() -> None:
@@ -444,13 +440,5 @@ def test_a_sample_of_them_as_real_programs(workplace: Path) -> None:
         if case.text is not None:
             (workplace / "bad.toml").write_bytes(case.text)
         before = set(os.listdir(workplace))
-        root = Path(__file__).parents[2]
-        done = subprocess.run(
-            [sys.executable, "-m", "nnexp", *case.args],
-            env={**os.environ, "PYTHONPATH": str(root)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert_refused(case, done.returncode, done.stdout, done.stderr, workplace, before)
+        done = program(*case.args)
+        assert_rejected(case, Ended(done.returncode, done.stdout, done.stderr), workplace, before)
