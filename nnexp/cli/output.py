@@ -87,12 +87,6 @@ def print_pairs(rows: Iterable[tuple[str, str]]) -> None:
 
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON; nan and infinity become null."""
-    click.echo(json.dumps(_finite(value), indent=2, allow_nan=False, ensure_ascii=False))
+    from nnexp.network.network_file import plain
 
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    click.echo(json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False))

@@ -112,7 +112,7 @@ def test_predict_computes_the_truth_table(tmp_path: Path) -> None:
         ({"W2": ["a", "b"]}, "W2: expected numbers"),
         ({"b2": float("nan")}, "b2: expected finite"),
         ({"activation": "relu"}, "activation = 'relu'"),
-        ({"activation": None}, "--activation: missing"),
+        ({"activation": None}, "activation: missing; expected tanh or sigmoid"),
     ],
 )
 def test_a_wrong_file_of_weights_is_named(tmp_path: Path, changes: dict[str, object], words: str) -> None:

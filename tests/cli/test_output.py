@@ -68,5 +68,5 @@ def test_names_and_values_are_printed_in_two_columns(capsys: pytest.CaptureFixtu
 
 def test_numbers_that_are_not_finite_are_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     """At every depth, so that the output is valid JSON."""
-    print_json({"a": float("nan"), "b": [1.5, float("inf"), {"c": (float("-inf"), "text", None, True)}]})
+    print_json({"a": float("nan"), "b": [1.5, float("inf"), {"c": [float("-inf"), "text", None, True]}]})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [1.5, None, {"c": [None, "text", None, True]}]}
