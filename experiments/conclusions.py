@@ -1,6 +1,6 @@
 """Write experiments/README.md from the recorded tables: `python experiments/conclusions.py`.
 
-Every figure of the conclusions is read from results/, so that the text cannot go stale; a test compares the two.
+Every number in the conclusions is read from results/; a test checks that README.md is up to date.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The errors that a user can meet, each with its exit status (floor 0: imports nothing of the package)."""
+"""The errors that a user can meet, each with its exit status. Imports nothing of the package."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class StoreError(NnexpError):
 
 
 class UnreachableError(StoreError):
-    """A store that does not answer now; the same call may succeed later. Exit status 1."""
+    """A store that does not respond now; the same call may succeed later. Exit status 1."""
 
 
 class NotFoundError(NnexpError):
     """A sweep, run or network that is not in the stores. Exit status 1."""
 
 
-class Interrupted(NnexpError):  # noqa: N818  it is a request, not a fault
-    """A signal asked for the end and the work in flight was handed back. Exit status 128 + the signal's number."""
+class Interrupted(NnexpError):  # noqa: N818  it is a request, not an error
+    """A signal asked for the end; the trials in work were handed back. Exit status 128 + the signal's number."""
 
     def __init__(self, signal_number: int, message: str = "") -> None:
-        super().__init__(message or f"stopped by signal {signal_number}; the same command goes on where this ended")
+        super().__init__(message or f"stopped by signal {signal_number}; the same command continues from here")
         self.exit_code = 128 + signal_number
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)`` for the known name closest to ``word``, or the list of names if none is near."""
+    """`` (did you mean 'x'?)`` with the known name closest to ``word``, or all known names if none is close."""
     names = [str(name) for name in known]
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(names)})"

@@ -1,4 +1,4 @@
-"""Where a sweep's stores are: Optuna's study, MLflow's runs, and the spool between them (floor 1)."""
+"""Where the stores of a sweep are: Optuna's studies, MLflow's runs, and the spool between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_SPOOL = "nnexp-spool"
 
 @dataclass(frozen=True)
 class Stores:
-    """The three stores' addresses; relative ones are in the working directory."""
+    """The addresses of the three stores; a relative one starts at the working directory."""
 
     tracking_uri: str = DEFAULT_TRACKING
     storage: str = DEFAULT_STORAGE
@@ -21,7 +21,7 @@ class Stores:
 
     @classmethod
     def choose(cls, tracking_uri: str | None = None, storage: str | None = None, spool: Path | None = None) -> Stores:
-        """What was asked for, else MLFLOW_TRACKING_URI, NNEXP_STORAGE and NNEXP_SPOOL, else the defaults."""
+        """The given addresses, else MLFLOW_TRACKING_URI, NNEXP_STORAGE and NNEXP_SPOOL, else the defaults."""
         return cls(
             tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING,
             storage or os.environ.get("NNEXP_STORAGE") or DEFAULT_STORAGE,

@@ -1,4 +1,8 @@
-"""The command line (floor 5). At import time it needs click alone: each command imports what it uses in its body."""
+"""The command line: `main` is the console script, `run` one command line in this process.
+
+`MODULES` names the module of each command. The package imports all packages below it, click and rich. At import time
+it needs click alone, so that `nnexp --help` is quick: each command imports what it uses inside its body.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from nnexp import __version__
-from nnexp.cli.exit_status import Flags, report
+from nnexp.cli.exit_status import Flags, handle_error
 from nnexp.cli.options import Command
 from nnexp.errors import nearest
 
@@ -35,20 +39,20 @@ SECTIONS: dict[str, dict[str, str]] = {
         "ui": "services",
     },
     "Batch jobs": {"submit": "sweeps", "worker": "services"},
-    "Soundness": {"doctor": "maintenance", "replay": "maintenance", "completion": "maintenance"},
+    "Maintenance": {"doctor": "maintenance", "replay": "maintenance", "completion": "maintenance"},
 }
 MODULES = {name: module for commands in SECTIONS.values() for name, module in commands.items()}
 
 
 class Commands(click.Group):
-    """The group of all commands: loaded when asked for, listed by section, with the nearest name for an unknown one."""
+    """All commands: each is imported when it is needed, and listed by section in the help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """All names, in the order of the help."""
+        """The names of all commands, in the order of the help."""
         return list(MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command called ``cmd_name``, imported now."""
+        """Import the command called ``cmd_name``; None if there is no such command."""
         if cmd_name not in MODULES:
             return None
         command = getattr(importlib.import_module(f"nnexp.cli.{MODULES[cmd_name]}"), cmd_name)
@@ -58,13 +62,13 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that ``args`` starts with, or an error naming the nearest one."""
+        """The command that ``args`` starts with, or an error that names the nearest command."""
         if args and args[0] not in MODULES and not args[0].startswith("-"):
             raise click.UsageError(f"no such command {args[0]!r}{nearest(args[0], MODULES)}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands' one-line helps under their sections."""
+        """Write each command with the first line of its help, by section."""
         width = formatter.width - 6 - max(map(len, MODULES))
         for section, names in SECTIONS.items():
             commands = [(name, self.get_command(ctx, name)) for name in names]
@@ -94,27 +98,27 @@ def nnexp(ctx: click.Context) -> None:
 
 
 def run(args: Sequence[str] | None = None) -> int:
-    """Run one command line (`sys.argv` by default) and give its exit status; errors are one line on stderr."""
+    """Run one command line (`sys.argv` by default) and return its exit status; an error is one line on stderr."""
     flags = Flags()
     try:
         result: Any = nnexp.main(
             None if args is None else list(args), prog_name="nnexp", standalone_mode=False, obj=flags
         )
-        sys.stdout.flush()  # a full disk or a closed pipe shows here, not in the interpreter's last breath
+        sys.stdout.flush()  # a full disk or a closed pipe must fail here, not when the interpreter exits
     except BaseException as error:
-        return report(error, flags)
+        return handle_error(error, flags)
     return result if isinstance(result, int) else 0
 
 
 def main() -> NoReturn:
     """The console script `nnexp`."""
-    signal.signal(signal.SIGTERM, _end)  # until a command takes it, and in a container, where nobody else would
+    signal.signal(signal.SIGTERM, _exit)  # until a command handles it; process 1 of a container ignores it by default
     status = run()
-    if status > 128:  # after a signal nothing may take its time: not the libraries' own clean-up either
+    if status > 128:  # after a signal exit at once, without the exit handlers of the libraries
         sys.stdout.flush()
         os._exit(status)
     sys.exit(status)
 
 
-def _end(number: int, _frame: object) -> NoReturn:
+def _exit(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)

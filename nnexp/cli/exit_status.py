@@ -1,4 +1,4 @@
-"""What becomes of an exception: one line on stderr and an exit status (floor 5)."""
+"""Exceptions as one line on stderr and an exit status."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ import click
 
 from nnexp.errors import Interrupted, NnexpError
 
-_LONGEST = 700  # characters of an error's line: a value of a megabyte must not hide the key
+_MAX_CHARACTERS = 700  # of an error: a value of a megabyte must not hide the key
 
 
 @dataclass
 class Flags:
-    """What holds for a whole command line."""
+    """Options that hold for the whole command line."""
 
     debug: bool = False
 
 
 def one_line(text: str) -> str:
-    """``text`` without line breaks, control characters and passwords in URLs, cut to a readable length."""
+    """``text`` without line breaks, control characters and passwords in URLs, truncated to a readable length."""
     from nnexp._redact import redact
 
     text = redact(" ".join(text.split()))
     text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 2] + " …"
+    return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 2] + " …"
 
 
-def report(error: BaseException, flags: Flags) -> int:
-    """Say on stderr what ``error`` means, where it means anything to a user, and give the exit status."""
+def handle_error(error: BaseException, flags: Flags) -> int:
+    """Print what ``error`` means to a user on stderr, and return the exit status."""
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    if _is_broken_pipe(error):
-        _drop_stdout()
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:  # the reader of stdout has left: nothing to print
+        _discard_stdout()
         return 1
     if flags.debug and not isinstance(error, click.ClickException):
-        _say_traceback(error)
+        _print_traceback(error)
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        _say("nnexp: interrupted")
+        _print("nnexp: interrupted")
         return 130
     if isinstance(error, click.UsageError):
         place = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
@@ -51,7 +51,7 @@ def report(error: BaseException, flags: Flags) -> int:
     if isinstance(error, click.ClickException):
         return _fail(error.format_message(), error.exit_code)
     if isinstance(error, Interrupted):
-        _say(f"nnexp: {one_line(str(error))}")
+        _print(f"nnexp: {one_line(str(error))}")
         return error.exit_code
     if isinstance(error, NnexpError):
         return _fail(str(error), error.exit_code)
@@ -63,29 +63,25 @@ def report(error: BaseException, flags: Flags) -> int:
     return _fail(f"unexpected {type(error).__name__}: {error}{hint}", 1)
 
 
-def _say_traceback(error: BaseException) -> None:
+def _print_traceback(error: BaseException) -> None:
     import traceback
 
     from nnexp._redact import redact
 
-    _say(redact("".join(traceback.format_exception(error))).rstrip("\n"))
+    _print(redact("".join(traceback.format_exception(error))).rstrip("\n"))
 
 
 def _fail(message: str, status: int) -> int:
-    _say(f"nnexp: error: {one_line(message)}")
+    _print(f"nnexp: error: {one_line(message)}")
     return status
 
 
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # nobody listens on stderr: the exit status still tells
+def _print(text: str) -> None:
+    with contextlib.suppress(OSError):  # stderr may be closed; the exit status still says that it failed
         click.echo(text, err=True)
 
 
-def _is_broken_pipe(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno == errno.EPIPE
-
-
-def _drop_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's own flush at exit finds no broken pipe either."""
-    with contextlib.suppress(OSError, ValueError):  # stdout is no real file, as under a test
+def _discard_stdout() -> None:
+    """Redirect stdout to the null device, so that the interpreter's flush at exit does not meet the broken pipe."""
+    with contextlib.suppress(OSError, ValueError):  # in a test stdout is not a real file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

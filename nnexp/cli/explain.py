@@ -1,6 +1,6 @@
-"""Networks explained on the terminal: the bodies of `nnexp reference` and `nnexp show` (floor 5).
+"""Networks explained on the terminal: the bodies of `nnexp reference` and `nnexp show`.
 
-Both print what `nnexp.recovery.gates` found, as plain data.
+Both print what `nnexp.recovery.gates` returns.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-from nnexp.cli import output as console
+from nnexp.cli.output import format_value, print_pairs, print_table
 
 
-def show_reference(facts: dict[str, Any]) -> None:
+def print_reference(facts: dict[str, Any]) -> None:
     """Print `gates.explain_reference`."""
     units = {unit["name"]: f"{unit['name']} = {unit['formula']}" for unit in facts["hidden"]}
     output = f"output = {facts['output']['formula']}"
-    console.draw(
+    print_table(
         [*facts["inputs"], *units.values(), output, "network's output"],
         [[*_bits(row, [*facts["inputs"], *units, "output"]), f"{row['probability']:.6f}"] for row in facts["rows"]],
         f"The hand-designed network for {_task(facts)}",
@@ -29,7 +29,7 @@ def show_reference(facts: dict[str, Any]) -> None:
     ):
         found = facts[form]
         click.echo(f"\n{title}")
-        console.pairs(
+        print_pairs(
             [
                 *((f"  {key}", _numbers(found[key])) for key in ("W1", "b1", "W2", "b2")),
                 ("  logits", _numbers(found["logits"])),
@@ -39,8 +39,8 @@ def show_reference(facts: dict[str, Any]) -> None:
     click.echo(f"  {facts['literal_tanh']['why']}")
 
 
-def show_network(facts: dict[str, Any]) -> None:
-    """Print `gates.explain_network`, with whatever names the run and the network on top."""
+def print_network(facts: dict[str, Any]) -> None:
+    """Print `gates.explain_network`, below the title if ``facts`` has one."""
     if facts.get("title"):
         click.echo(f"{facts['title']}\n")
     columns = ["unit", "gate", "weights", "bias", "to the output", "matches"]
@@ -49,20 +49,20 @@ def show_network(facts: dict[str, Any]) -> None:
         gate = unit["formula"] if unit["saturated"] else f"{unit['formula']} (not saturated)"
         line = [f"{unit['name']}", gate, _numbers(unit["weights"]), _number(unit["bias"])]
         rows.append([*line, _number(unit["output_weight"]), _match(unit["matches"])])
-    console.draw(columns, rows, f"Hidden units ({facts['activation']}), task {_task(facts)}")
+    print_table(columns, rows, f"Hidden units ({facts['activation']}), task {_task(facts)}")
     output, count = facts["output"], len(facts["rows"])
     click.echo(f"output = {output['formula']}" + ("" if output["explains"] else "  (does not explain all answers)"))
     click.echo()
     names = [key for key in facts["rows"][0] if key not in ("output", "target", "hidden", "logit", "probability")]
-    console.draw(
+    print_table(
         [*names, "output", "target", "probability"],
         [[*_bits(row, [*names, "output", "target"]), _number(row["probability"])] for row in facts["rows"]],
     )
-    held = ", ".join(
-        f"{key} {console.written(value)}" for key, value in facts["grades"].items() if value not in (None, "")
+    grades = ", ".join(
+        f"{key} {format_value(value)}" for key, value in facts["grades"].items() if value not in (None, "")
     )
-    console.pairs(
-        [("cost", _number(facts["loss"])), ("rows right", f"{facts['rows_right']} of {count}"), ("grades", held)]
+    print_pairs(
+        [("cost", _number(facts["loss"])), ("rows right", f"{facts['rows_right']} of {count}"), ("grades", grades)]
     )
 
 

@@ -1,4 +1,4 @@
-"""`doctor`, `replay` and `completion` (floor 5)."""
+"""`doctor`, `replay` and `completion`: they check the stores and runs, and set up the shell."""
 
 from __future__ import annotations
 
@@ -14,35 +14,36 @@ if TYPE_CHECKING:
 
 @command("nnexp doctor", "nnexp doctor xnor --repair", "nnexp doctor --deliver")
 @click.argument("name", required=False)
-@click.option("--repair", is_flag=True, help="Mend what is found.")
-@click.option("--deliver", is_flag=True, help="Only log to MLflow what waits in the spool.")
+@click.option("--repair", is_flag=True, help="Repair what is wrong.")
+@click.option("--deliver", is_flag=True, help="Only log to MLflow the finished trials that wait in the spool.")
 @stores
 @json_output
 def doctor(name: str | None, repair: bool, deliver: bool, stores: Stores, as_json: bool) -> int:
     """Compare the stores and explain what is wrong.
 
-    The exit status is 1 if anything still is.
+    The exit status is 1 if anything is still wrong at the end.
     """
-    from nnexp.cli import output
+    from nnexp.cli.output import print_json
     from nnexp.errors import UsageError
-    from nnexp.runner import doctor as examination
+    from nnexp.runner import doctor
 
     if repair and deliver:
-        raise UsageError("--repair and --deliver: run one after the other; --deliver looks at the spool alone")
-    found = examination.deliver(stores, name) if deliver else examination.examine(stores, name, repair=repair)
+        raise UsageError("--repair and --deliver: run one after the other; --deliver examines only the spool")
+    found = doctor.deliver(stores, name) if deliver else doctor.examine(stores, name, repair=repair)
     if as_json:
-        output.document([finding.plain() for finding in found])
-    for finding in found if not as_json else ():
-        click.echo(finding.line)
-    open_ones = [finding for finding in found if not finding.repaired]
+        print_json([finding.plain() for finding in found])
+    else:
+        for finding in found:
+            click.echo(finding.line)
+    left = [finding for finding in found if not finding.repaired]
     if not found and deliver:
-        what = f"holds nothing of {name!r}" if name else "is empty"
-        click.echo(f"spool {stores.spool} {what}: nothing waits", err=True)
+        what = f"has no trials of {name!r}" if name else "is empty"
+        click.echo(f"spool {stores.spool} {what}: nothing to deliver", err=True)
     elif not found:
-        click.echo("sound: nothing is lost, doubled or left behind", err=True)
-    elif open_ones and not repair:
-        click.echo("`nnexp doctor --repair` mends this", err=True)
-    return 1 if open_ones else 0
+        click.echo("sound: nothing is lost, duplicated or left behind", err=True)
+    elif left and not repair:
+        click.echo("`nnexp doctor --repair` repairs this", err=True)
+    return 1 if left else 0
 
 
 @command("nnexp replay xnor#12")
@@ -50,25 +51,25 @@ def doctor(name: str | None, repair: bool, deliver: bool, stores: Stores, as_jso
 @stores
 @json_output
 def replay(run: str, stores: Stores, as_json: bool) -> int:
-    """Train a run again and compare every weight, to the bit.
+    """Train a run again and compare every weight, bit by bit.
 
     RUN is MLflow's run id, or a sweep's name with the trial's number: xnor#12.
     """
-    from nnexp.cli import output
-    from nnexp.runner import replay as again
+    from nnexp.cli.output import print_json
+    from nnexp.runner.replay import replay
 
-    outcome = again.replay(run, stores)
+    result = replay(run, stores)
     if as_json:
-        output.document(outcome.plain())
+        print_json(result.plain())
     else:
-        click.echo(outcome.text)
-    return 0 if outcome.identical else 1
+        click.echo(result.text)
+    return 0 if result.identical else 1
 
 
 @command('eval "$(nnexp completion bash)"')
 @click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes SHELL complete commands and options."""
+    """Print the completion script for SHELL."""
     from click.shell_completion import get_completion_class
 
     root = click.get_current_context().find_root()

@@ -1,4 +1,4 @@
-"""`reference`, `train` and `predict`: one network or one setting, without any store (floor 5)."""
+"""`reference`, `train` and `predict`: they show, train and apply networks without a sweep."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ SETTINGS: dict[str, tuple[click.ParamType[Any] | type, str, str]] = {
     "init": (
         click.Choice(["glorot_uniform", "glorot_normal", "he_normal", "normal", "uniform", "orthogonal"]),
         "glorot_uniform",
-        "How initial weights are drawn.",
+        "Distribution of the initial weights.",
     ),
-    "init_scale": (float, "1.0", "Multiplies the initial weights."),
-    "activation": (click.Choice(["tanh", "sigmoid"]), "tanh", "The hidden units' function."),
-    "loss": (click.Choice(["cross_entropy", "mse"]), "cross_entropy", "The cost that is descended."),
+    "init_scale": (float, "1.0", "Factor of the initial weights."),
+    "activation": (click.Choice(["tanh", "sigmoid"]), "tanh", "Activation function of the hidden units."),
+    "loss": (click.Choice(["cross_entropy", "mse"]), "cross_entropy", "The cost function."),
     "momentum": (float, "0.0", "Classical momentum, from 0 to below 1."),
     "encoding": (click.Choice(["binary", "bipolar"]), "binary", "Inputs as 0/1 or as -1/+1."),
-    "epochs": (int, "5000", "Updates at most."),
+    "epochs": (int, "5000", "Greatest number of updates."),
     "stop": (click.Choice(["none", "correct", "solved", "confident"]), "none", "When a network stops training."),
-    "dtype": (click.Choice(["float64", "float32"]), "float64", "Precision."),
-    "seeds": (int, "1000", "Networks to train."),
-    "seed": (int, "0", "Draws other networks."),
+    "dtype": (click.Choice(["float64", "float32"]), "float64", "Floating-point precision."),
+    "seeds": (int, "1000", "Number of networks."),
+    "seed": (int, "0", "Seed of the initial weights."),
 }
 
 
@@ -48,20 +48,20 @@ def _setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--task", default="xnor", show_default=True, help="xnor, xor, parity:3, or a table as JSON.")
 @json_output
 def reference(task: str, as_json: bool) -> None:
-    """Show the network that was designed by hand.
+    """Show the hand-designed network.
 
-    Its truth table with the hidden units' values, its weights and cost, its exact tanh equivalent, and what a literal
-    reading of its source would give.
+    Shows its truth table with the values of the hidden units, its weights and cost, its exact equivalent with tanh
+    hidden units, and the result of a literal reading of its source.
     """
-    from nnexp.cli import explain
-    from nnexp.cli import output as console
+    from nnexp.cli.explain import print_reference
+    from nnexp.cli.output import print_json
     from nnexp.recovery.gates import explain_reference
 
     facts = explain_reference(task)
     if as_json:
-        console.document(facts)
+        print_json(facts)
     else:
-        explain.show_reference(facts)
+        print_reference(facts)
 
 
 @command(
@@ -81,13 +81,13 @@ def train(initial: Path | None, output: Path | None, as_json: bool, **given: Any
     """Train one setting from many seeds and grade the networks."""
     import time
 
-    from nnexp.cli import output as console
-    from nnexp.cli import train as outcome
+    from nnexp.cli.output import print_json
+    from nnexp.cli.train import choose_settings, describe_result, print_result, train_with_progress
     from nnexp.recovery.grades import assess
 
-    settings, weights = outcome.asked(given, initial)
+    settings, weights = choose_settings(given, initial)
     started = time.perf_counter()
-    result = outcome.trained(settings, weights)
+    result = train_with_progress(settings, weights)
     seconds = time.perf_counter() - started
     grades = assess(result.network, settings.truth_table, settings.loss)
     if output:
@@ -95,11 +95,11 @@ def train(initial: Path | None, output: Path | None, as_json: bool, **given: Any
         from nnexp.recovery import networks_table
 
         _atomic.write_with(output, lambda temporary: networks_table.write_networks(temporary, result, grades))
-    facts = outcome.facts(result, grades, seconds)
+    facts = describe_result(result, grades, seconds)
     if as_json:
-        console.document(facts)
+        print_json(facts)
     else:
-        outcome.show(facts)
+        print_result(facts)
 
 
 @command("nnexp predict --x 0,1 --x 1,1", "nnexp predict --model best_network.json --csv inputs.csv")
@@ -116,10 +116,14 @@ def train(initial: Path | None, output: Path | None, as_json: bool, **given: Any
     "table",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     metavar="FILE",
-    help="Inputs from a CSV file, a row each (- for stdin); a header row is skipped.",
+    help="Inputs from a CSV file, one per row (- for stdin); a header row is skipped.",
 )
-@click.option("--activation", type=click.Choice(["tanh", "sigmoid"]), help="Needed where the file of weights lacks it.")
-@click.option("--encoding", type=click.Choice(["binary", "bipolar"]), help="In place of the file's.  [default: binary]")
+@click.option(
+    "--activation", type=click.Choice(["tanh", "sigmoid"]), help="Activation, where the JSON file does not name it."
+)
+@click.option(
+    "--encoding", type=click.Choice(["binary", "bipolar"]), help="Encoding, in place of the file's.  [default: binary]"
+)
 @stores
 @json_output
 def predict(
@@ -131,17 +135,16 @@ def predict(
     stores: Stores,
     as_json: bool,
 ) -> None:
-    """Ask a network for its answers.
+    """Compute the outputs of a network.
 
-    Inputs are 0 and 1, whatever the network's encoding.
+    Inputs are 0 and 1, regardless of the network's encoding.
     """
-    from nnexp.cli import output as console
-    from nnexp.cli import predict as answers
+    from nnexp.cli.output import print_json
+    from nnexp.cli.predict import load_network, predictions, print_predictions, read_inputs
 
-    rows = answers.inputs(points, table)
-    network = answers.network(model, stores, activation, encoding)
-    facts = answers.facts(network, rows)
+    rows = read_inputs(points, table)
+    facts = predictions(load_network(model, stores, activation, encoding), rows)
     if as_json:
-        console.document(facts)
+        print_json(facts)
     else:
-        answers.show(facts)
+        print_predictions(facts)

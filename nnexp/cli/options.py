@@ -1,4 +1,4 @@
-"""What all commands share: an example in the help, ``--debug``, and options that mean the same everywhere (floor 5)."""
+"""What commands share: examples in the help, ``--debug``, and options that mean the same in every command."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def _set_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None
 
 
 def _take_variable(option: click.Option, command: str) -> None:
-    """Let ``option`` come from NNEXP_<COMMAND>_<OPTION> too, before any variable of its own that all commands share.
+    """Let ``option`` be set by the variable NNEXP_<COMMAND>_<OPTION>, which precedes a variable that commands share.
 
-    By its long name, the one that users know: click itself would take the Python parameter's.
+    <OPTION> is the long name, which users know; click by itself would use the name of the Python parameter.
     """
     long = next(name for name in option.opts if name.startswith("--"))
     own = [option.envvar] if isinstance(option.envvar, str) else option.envvar or []
@@ -31,7 +31,7 @@ def _take_variable(option: click.Option, command: str) -> None:
 
 
 class Command(click.Command):
-    """A command whose help ends with examples and which takes ``--debug``; any option also comes as a variable."""
+    """A command with examples in its help, the option ``--debug``, and a variable for each option."""
 
     def __init__(self, *args: Any, examples: tuple[str, ...], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -50,14 +50,14 @@ class Command(click.Command):
                 _take_variable(param, str(self.name))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's
-        """The examples, indented, as they can be pasted."""
+        """Write the examples, each in a line of its own that can be pasted into a shell."""
         with formatter.section("Example" if len(self.examples) == 1 else "Examples"):
             for example in self.examples:
                 formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
 
 
 def command(*examples: str) -> Callable[[Callable[..., Any]], Command]:
-    """Make a function the command of its own name, its docstring the help."""
+    """Turn a function into the command of the same name; its docstring is the help."""
 
     def decorate(function: Callable[..., Any]) -> Command:
         return click.command(function.__name__, cls=Command, examples=examples)(function)
@@ -66,7 +66,7 @@ def command(*examples: str) -> Callable[[Callable[..., Any]], Command]:
 
 
 def stores(function: Function) -> Function:
-    """``--tracking-uri``, ``--storage`` and ``--spool``, given to the command as one ``stores``."""
+    """``--tracking-uri``, ``--storage`` and ``--spool``, passed to the command as one ``stores``."""
 
     @click.option(
         "--tracking-uri",
@@ -99,12 +99,12 @@ def stores(function: Function) -> Function:
 
 
 def json_output(function: Function) -> Function:
-    """``--json``: results as one JSON document on stdout, given as ``as_json``."""
+    """``--json``: the result is printed as one JSON document; passed as ``as_json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(function)
 
 
 def output(what: str) -> Callable[[Function], Function]:
-    """``--output FILE`` for ``what``, given as ``output``."""
+    """``--output FILE``: where to write ``what``; passed as ``output``."""
     return click.option(
         "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=f"Write {what} to FILE."
     )
@@ -119,37 +119,37 @@ def _pool(_ctx: click.Context, _param: click.Parameter, value: str | None) -> st
     raise click.BadParameter(f"{value!r}: expected inline, processes, processes:N or dask://HOST:PORT")
 
 
-def workforce(function: Function) -> Function:
-    """``--jobs`` and ``--pool``: what trains."""
+def training_pool(function: Function) -> Function:
+    """``--jobs`` and ``--pool``: the processes that train."""
     function = click.option(
-        "--jobs", type=click.IntRange(min=1), help="Processes that train.  [default: one for each core]"
+        "--jobs", type=click.IntRange(min=1), help="Processes that train.  [default: one per core]"
     )(function)
     return click.option(
         "--pool",
         callback=_pool,
         metavar="POOL",
-        help="What trains: inline, processes[:N] or dask://HOST:PORT.  [default: processes]",
+        help="Where to train: inline, processes[:N] or dask://HOST:PORT.  [default: processes]",
     )(function)
 
 
 def overrides(function: Function) -> Function:
-    """``--set key=value`` over the sweep file, given as ``overrides``."""
+    """``--set KEY=VALUE``: values in place of the sweep file's; passed as ``overrides``."""
     return click.option(
         "--set",
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Put a value over the file's: trials=20, space.learning_rate.high=3.  [repeatable]",
+        help="Replace a value of the file: trials=20, space.learning_rate.high=3.  [repeatable]",
     )(function)
 
 
 def named(function: Function) -> Function:
-    """``--name``: another life for a sweep file."""
-    return click.option("--name", help="Another name for the sweep, in place of the file's.")(function)
+    """``--name``: the sweep's name, in place of the file's."""
+    return click.option("--name", help="The sweep's name, in place of the file's.")(function)
 
 
 def offline(function: Function) -> Function:
-    """``--offline``: no tracking now."""
+    """``--offline``: nothing is logged to MLflow now."""
     return click.option(
         "--offline", is_flag=True, help="Keep finished trials in the spool; `nnexp doctor --deliver` logs them later."
     )(function)

@@ -1,4 +1,4 @@
-"""The body of `nnexp predict`: inputs, a network from a file or a store, and its answers (floor 5)."""
+"""The body of `nnexp predict`: it reads inputs, loads a network from a file or a store, and computes its outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nnexp.cli import output
+from nnexp.cli.output import print_table
 from nnexp.errors import UsageError
 from nnexp.network.model import Network
 from nnexp.network.model import predict as probabilities
@@ -20,11 +20,11 @@ from nnexp.network.settings import Activation, Encoding
 from nnexp.stores import Stores
 
 
-def inputs(points: Sequence[str], table: Path | None) -> list[list[float]]:
-    """The inputs asked for, (M, N).
+def read_inputs(points: Sequence[str], table: Path | None) -> list[list[float]]:
+    """The inputs of ``--x`` and ``--csv``, M rows of N numbers.
 
     Raises:
-        UsageError: none at all, something that is no finite number, or rows of unequal length.
+        UsageError: no input, a value that is not a finite number, or rows of unequal length.
     """
     rows = [_row(f"--x {point}", point.split(",")) for point in points]
     if table is not None:
@@ -56,7 +56,7 @@ def _csv_rows(name: str, lines: Iterable[str]) -> list[list[float]]:
         if cells and not header:
             rows.append(_row(f"--csv {name}, line {number}", cells))
     if not rows:
-        raise UsageError(f"--csv {name}: holds no row of numbers")
+        raise UsageError(f"--csv {name}: expected at least one row of numbers")
     return rows
 
 
@@ -78,26 +78,26 @@ def _row(where: str, cells: Sequence[str]) -> list[float]:
     return row
 
 
-def network(source: str, stores: Stores, activation: Activation | None, encoding: Encoding | None) -> Network:
-    """The network that ``source`` names: a JSON file, else a run or a model in MLflow's store.
+def load_network(source: str, stores: Stores, activation: Activation | None, encoding: Encoding | None) -> Network:
+    """The network that ``source`` names: a JSON file, or else a run or a model in MLflow's store.
 
     Raises:
-        UsageError: a file that holds none, or does not say its activation where the option does not either.
-        NotFoundError: no such run or model.
+        UsageError: the file does not contain one network, or neither it nor the option names the activation.
+        NotFoundError: there is no such run or model.
     """
     if source.endswith(".json") or Path(source).is_file():
         found, _ = read_network(source, activation, encoding)
         if len(found) != 1:
             raise UsageError(f"--model {source}: holds {len(found)} networks, expected one")
         return found
-    from nnexp.tracking.load_model import load_network
+    from nnexp.tracking import load_model
 
-    found = load_network(source, stores)
+    found = load_model.load_network(source, stores)
     return replace(found, activation=activation or found.activation, encoding=encoding or found.encoding)
 
 
-def facts(net: Network, rows: list[list[float]]) -> dict[str, Any]:
-    """Inputs, probabilities of a 1, and answers, ready for JSON."""
+def predictions(net: Network, rows: list[list[float]]) -> dict[str, Any]:
+    """Inputs, probabilities of a 1 and answers, as ``--json`` prints them."""
     X = np.array(rows, dtype=np.float64).T
     if len(X) != net.n_inputs:
         raise UsageError(f"--x: {len(X)} values, expected {net.n_inputs}, the network's inputs")
@@ -112,11 +112,11 @@ def facts(net: Network, rows: list[list[float]]) -> dict[str, Any]:
     }
 
 
-def show(found: dict[str, Any]) -> None:
-    """Print `facts` as a table."""
-    predictions = found["predictions"]
-    names = [f"x{i + 1}" for i in range(len(predictions[0]["x"]))]
-    output.draw(
+def print_predictions(facts: dict[str, Any]) -> None:
+    """Print `predictions` as a table."""
+    rows = facts["predictions"]
+    names = [f"x{i + 1}" for i in range(len(rows[0]["x"]))]
+    print_table(
         [*names, "probability of 1", "answer"],
-        [[*(f"{x:g}" for x in line["x"]), line["probability"], line["answer"]] for line in predictions],
+        [[*(f"{x:g}" for x in row["x"]), row["probability"], row["answer"]] for row in rows],
     )

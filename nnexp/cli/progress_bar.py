@@ -1,4 +1,4 @@
-"""A sweep's progress on stderr: a bar on a terminal, else a plain line every few seconds (floor 5)."""
+"""Progress on stderr: a bar on a terminal, elsewhere a plain line every few seconds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, TextIO
 from nnexp.runner.progress import Progress
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.live import Live
-    from rich.progress import Progress as Bar
+    import rich.progress
 
-_PLAIN_EVERY = 5.0  # seconds between two plain lines
+_SECONDS_BETWEEN_LINES = 5.0
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """``90`` as ``1 min 30 s``."""
     whole = round(seconds)
     if whole < 60:
@@ -32,98 +30,88 @@ def duration(seconds: float) -> str:
 
 
 class Display:
-    """Shows `Progress` events: call it with each. Used as a context manager, since a bar must be closed.
+    """A context manager that shows the progress of a sweep; call it with each `Progress`.
 
-    What was done before the first event (by an earlier start, say) does not count for the time left.
+    The time left is estimated from the trials finished since the first call, without those of an earlier start.
+
+    Args:
+        stream: where to write; stderr by default. The bar is shown if it is a terminal.
+        clock: returns seconds.
     """
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream or sys.stderr
         self._clock = clock
-        self._live: Live | None = None
-        self._first: tuple[float, int] | None = None
-        self._last_line = -_PLAIN_EVERY
-        self._last: Progress | None = None
+        self._bar: rich.progress.Progress | None = None
+        self._first: tuple[float, int] | None = None  # time and finished trials at the first call
+        self._last_line = -_SECONDS_BETWEEN_LINES
+        self._unwritten: Progress | None = None
 
     def __enter__(self) -> Display:
         if self._stream.isatty():
-            from rich.console import Console
-            from rich.live import Live
-
-            self._live = Live(console=Console(file=self._stream), refresh_per_second=4)
-            self._live.start()
+            self._bar = _bar(self._stream)
+            self._bar.add_task("opening the stores", total=None)
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live:
-            self._live.stop()
-        elif self._last:
-            self._line(self._last)  # the state in which it ended, whenever the line before was
+        if self._bar:
+            self._bar.stop()
+        elif self._unwritten:
+            self._write(self._unwritten)  # the last state is always written
 
-    def __call__(self, event: Progress) -> None:
-        """Show ``event`` in place of the one before."""
+    def __call__(self, progress: Progress) -> None:
+        """Show ``progress`` in place of the state before."""
         now = self._clock()
         if self._first is None:
-            self._first = (now, event.done)
-        if self._live:
-            self._live.update(self._drawn(event))
-        elif now - self._last_line >= _PLAIN_EVERY:
-            self._last_line, self._last = now, None
-            self._line(event)
+            self._first = (now, progress.done)
+        if self._bar:
+            (task,) = self._bar.task_ids
+            text = self._describe(progress)
+            self._bar.update(task, total=progress.total, completed=progress.done, description=text)
+        elif now - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line, self._unwritten = now, None
+            self._write(progress)
         else:
-            self._last = event
+            self._unwritten = progress
 
-    def left(self, event: Progress) -> float | None:
-        """Seconds until the end at the pace since the first event; None while there is no pace."""
-        if self._first is None or event.done <= self._first[1]:
+    def seconds_left(self, progress: Progress) -> float | None:
+        """Seconds until all trials are finished, at the rate since the first call; None while no trial has finished."""
+        if self._first is None or progress.done <= self._first[1]:
             return None
-        pace = (self._clock() - self._first[0]) / (event.done - self._first[1])
-        return pace * (event.total - event.done)
+        seconds_per_trial = (self._clock() - self._first[0]) / (progress.done - self._first[1])
+        return seconds_per_trial * (progress.total - progress.done)
 
-    def _count(self, event: Progress) -> str:
-        left = self.left(event)
-        time_left = "" if left is None or event.done >= event.total else f", about {duration(left)} left"
-        return f"{event.done:,}/{event.total:,} trials{time_left}"
+    def _describe(self, progress: Progress) -> str:
+        parts = [f"{progress.done:,}/{progress.total:,} trials"]
+        if seconds := self.seconds_left(progress):
+            parts.append(f"about {format_duration(seconds)} left")
+        return ", ".join([*parts, progress.details]) if progress.details else ", ".join(parts)
 
-    def _line(self, event: Progress) -> None:
-        self._stream.write(f"nnexp: {', '.join(filter(None, (self._count(event), event.details)))}\n")
+    def _write(self, progress: Progress) -> None:
+        self._stream.write(f"nnexp: {self._describe(progress)}\n")
         self._stream.flush()
 
-    def _drawn(self, event: Progress) -> RenderableType:
-        """A bar with the count and the time left, and the rest in a line below."""
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
 
-        bar = Table.grid(padding=(0, 1))
-        share = f"{event.done / max(event.total, 1):.0%}"
-        bar.add_row(ProgressBar(event.total, event.done, width=24), Text(share), Text(self._count(event)))
-        return Group(bar, Text(event.details))
-
-
-def _bar(stream: TextIO) -> Bar:
+def _bar(stream: TextIO) -> rich.progress.Progress:
+    """A bar, the percentage, and the description, which is wrapped where the terminal is narrow."""
     from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-    from rich.progress import Progress as RichProgress
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.table import Column
 
-    return RichProgress(
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        TextColumn("{task.description}", markup=False),
-        console=Console(file=stream),
-    )
+    text = TextColumn("{task.description}", markup=False, table_column=Column())
+    return Progress(BarColumn(bar_width=24), TaskProgressColumn(), text, console=Console(file=stream))
 
 
 @contextlib.contextmanager
-def percent(what: str, total: int, stream: TextIO | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar for one known amount of work on a terminal, nothing elsewhere; the value yielded takes what is done."""
+def percentage(text: str, total: int, stream: TextIO | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar from 0 to ``total`` on a terminal, nothing elsewhere; yields a function that takes what is done so far."""
     stream = stream or sys.stderr
     if not stream.isatty():
         yield lambda _done: None
         return
     with _bar(stream) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(text, total=total)
         yield lambda done: bar.update(task, completed=done)

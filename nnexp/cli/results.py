@@ -1,4 +1,4 @@
-"""`status`, `summarize`, `report`, `compare`, `show` and `export`: what the stores hold, read (floor 5)."""
+"""`status`, `summarize`, `report`, `compare`, `show` and `export`: they read the stores and print or write results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 @stores
 @json_output
 def status(name: str | None, stores: Stores, as_json: bool) -> None:
-    """Show the sweeps, how far they are, and who works on them."""
-    from nnexp.cli import output as console
-    from nnexp.runner import status as states
+    """Show the sweeps, their progress and their workers."""
+    from nnexp.cli.output import print_json, print_records
+    from nnexp.runner.status import status
 
-    found = states.status(stores, name)
+    found = status(stores, name)
     if as_json:
-        console.document(found.plain())
+        print_json(found.plain())
         return
     sweeps = [
         {
@@ -38,10 +38,10 @@ def status(name: str | None, stores: Stores, as_json: bool) -> None:
         }
         for sweep in found.sweeps
     ]
-    console.records(sweeps, "Sweeps" if sweeps else "No sweeps in this store")
+    print_records(sweeps, "Sweeps" if sweeps else "No sweeps in this store")
     workers = [{"sweep": sweep.name, **worker} for sweep in found.sweeps for worker in sweep.workers]
     if workers:
-        console.records(workers, "Workers")
+        print_records(workers, "Workers")
 
 
 @command("nnexp summarize xnor", "nnexp summarize xnor --format csv > xnor.csv")
@@ -52,16 +52,16 @@ def status(name: str | None, stores: Stores, as_json: bool) -> None:
     type=click.Choice(["table", "markdown", "csv", "json"]),
     default="table",
     show_default=True,
-    help="What is printed.",
+    help="What to print.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Settings in the table.")
-@output("the summary (by its ending: .txt .md .csv .json .parquet), and print nothing,")
+@output("the summary (in the format of the ending .txt, .md, .csv, .json or .parquet), and print nothing,")
 @stores
 def summarize(name: str, style: str, as_json: bool, top: int, output: Path | None, stores: Stores) -> None:
     """Say which settings recover the hand-designed network.
 
-    And how sure that is: every rate comes with its interval.
+    Every rate is printed with its confidence interval.
     """
     from nnexp.analysis import formats, results
 
@@ -97,51 +97,51 @@ def report(name: str, output: Path | None, no_log: bool, stores: Stores) -> None
 @stores
 @json_output
 def compare(first: str, second: str, stores: Stores, as_json: bool) -> None:
-    """Put two sweeps or two runs side by side."""
+    """Compare two sweeps or two runs."""
     from nnexp.analysis import results
-    from nnexp.cli import output as console
+    from nnexp.cli.output import print_json, print_records
 
     found = results.compare(first, second, stores)
     if as_json:
-        console.document(found.plain())
+        print_json(found.plain())
         return
     for line in found.answer:
         click.echo(line)
     for title, rows in found.tables().items():
-        console.records(rows, title)
+        print_records(rows, title)
 
 
 @command("nnexp show 4f0c2b7e9d1a4c55a5e8f1d2b3c4d5e6", "nnexp show xnor#12 --json")
 @click.argument("run")
-@click.option("--network", type=click.IntRange(min=0), help="Its index in the run.  [default: the best]")
+@click.option("--network", type=click.IntRange(min=0), help="Index of the network in the run.  [default: the best]")
 @stores
 @json_output
 def show(run: str, network: int | None, stores: Stores, as_json: bool) -> None:
     """Explain how a run's network solves its task.
 
-    Shows each hidden unit's truth table and gate, and the output's.
+    Shows the truth table and the gate of each hidden unit and of the output.
 
     RUN is MLflow's run id, or a sweep's name with the trial's number: xnor#12.
     """
     from nnexp.analysis import results
-    from nnexp.cli import explain
-    from nnexp.cli import output as console
+    from nnexp.cli.explain import print_network
+    from nnexp.cli.output import print_json
 
     facts = results.explain(run, stores, network)
     if as_json:
-        console.document(facts)
+        print_json(facts)
     else:
-        explain.show_network(facts)
+        print_network(facts)
 
 
 @command("nnexp export xnor", "nnexp export xnor --output xnor.csv")
 @click.argument("name")
-@output("every network of the sweep, a row each (.parquet or .csv; NAME.parquet by default),")
+@output("one row per network of the sweep (.parquet or .csv; NAME.parquet by default)")
 @stores
 def export(name: str, output: Path | None, stores: Stores) -> None:
     """Write every network of a sweep as one table.
 
-    A row a network: its setting, grades and weights.
+    The table has one row per network: its setting, grades and weights.
     """
     from nnexp.analysis import results
 

@@ -1,4 +1,4 @@
-"""`worker` and `ui`: commands that keep running (floor 5)."""
+"""`worker` and `ui`: commands that run until they are stopped."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nnexp.cli.options import command, offline, stores, workforce
+from nnexp.cli.options import command, offline, stores, training_pool
 
 if TYPE_CHECKING:
     from nnexp.stores import Stores
 
 
 @command("nnexp worker --drain", "nnexp worker --sweep xnor --jobs 4 --max-minutes 50", "nnexp worker --healthy")
-@click.option("--sweep", "sweeps", multiple=True, metavar="NAME", help="Work on this sweep alone.  [repeatable]")
-@click.option("--drain", is_flag=True, help="End when nothing is left, as a batch job does.")
+@click.option("--sweep", "sweeps", multiple=True, metavar="NAME", help="Work on this sweep only.  [repeatable]")
+@click.option("--drain", is_flag=True, help="Exit when no trial is left, as a batch job does.")
 @click.option(
-    "--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Claim nothing more after this long, and end."
+    "--max-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Claim nothing more after this time; exit when the trials in training are finished.",
 )
-@click.option("--healthy", is_flag=True, help="Only tell, by the exit status, whether a worker here is alive.")
-@workforce
+@click.option("--healthy", is_flag=True, help="Only check whether a worker is alive here; the exit status says it.")
+@training_pool
 @offline
 @stores
 def worker(
@@ -32,17 +34,17 @@ def worker(
     offline: bool,
     stores: Stores,
 ) -> None:
-    """Work on every open sweep of the shared store."""
+    """Work on all open sweeps of the shared store."""
     if healthy:
         from nnexp.runner import liveness
 
         click.echo(liveness.check(), err=True)
         return
     from nnexp.cli.progress_bar import Display
-    from nnexp.runner import service as work
+    from nnexp.runner.service import work
 
     with Display() as display:
-        work.work(
+        work(
             stores,
             sweeps=sweeps,
             drain=drain,
@@ -57,26 +59,28 @@ def worker(
 @command("nnexp ui", "nnexp ui xnor --port 5001")
 @click.argument("name", required=False)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="0 takes any free one.")
-@click.option("--allowed-hosts", metavar="HOSTS", help='Host headers to accept besides local ones, such as "box:*".')
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="Port; 0 for any free one."
+)
+@click.option("--allowed-hosts", metavar="HOSTS", help='Host headers to accept besides local ones, such as "server:*".')
 @click.option("--no-open", is_flag=True, help="Do not open a browser.")
 @stores
 def ui(name: str | None, host: str, port: int, allowed_hosts: str | None, no_open: bool, stores: Stores) -> None:
-    """Open MLflow's UI on the sweeps' runs.
+    """Open MLflow's UI.
 
-    At the page of sweep NAME, where given. It runs until it is interrupted.
+    It opens at the page of sweep NAME, if a name is given, and runs until it is interrupted.
     """
     import signal
 
     from nnexp.errors import Interrupted
-    from nnexp.tracking import ui as server
+    from nnexp.tracking.ui import serve_ui
 
     def stop(number: int, _frame: object) -> None:
         raise Interrupted(number, "the UI was stopped")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    server.serve_ui(
+    serve_ui(
         stores.tracking_uri,
         click.echo,
         page=_page(name, stores) if name else "",
@@ -88,7 +92,7 @@ def ui(name: str | None, host: str, port: int, allowed_hosts: str | None, no_ope
 
 
 def _page(name: str, stores: Stores) -> str:
-    """The parent run's page in MLflow's UI."""
+    """The page of the parent run in MLflow's UI."""
     from nnexp.tracking.store import Tracking
 
     sweep = Tracking(stores.tracking_uri).sweep(name)

@@ -1,4 +1,4 @@
-"""`new`, `sweep`, `submit`, `stop` and `delete`: a sweep's life (floor 5)."""
+"""`new`, `sweep`, `submit`, `stop` and `delete`: they create, run and remove sweeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nnexp.cli.options import command, json_output, named, offline, overrides, stores, workforce
+from nnexp.cli.options import command, json_output, named, offline, overrides, stores, training_pool
 
 if TYPE_CHECKING:
     from nnexp.search.sweep_file import Sweep
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 @command("nnexp new my-sweep.toml")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def new(file: Path, force: bool) -> None:
     """Write a commented sweep file to start from."""
     from nnexp.errors import UsageError
-    from nnexp.search.sweep_file import STARTER
+    from nnexp.search.sweep_file import starter
 
     try:
         with file.open("w" if force else "x", encoding="utf-8") as out:
-            out.write(STARTER)
+            out.write(starter())
     except FileExistsError:
-        raise UsageError(f"{file}: is there already; give another name, or --force to write over it") from None
+        raise UsageError(f"{file}: exists already; give another name, or --force to overwrite it") from None
     except FileNotFoundError:
         raise UsageError(f"{file}: no such directory {str(file.parent)!r}") from None
     click.echo(f"wrote {file}; next: nnexp sweep {file}", err=True)
 
 
-def _loaded(file: str, changes: tuple[str, ...], name: str | None) -> Sweep:
+def _load(file: str, changes: tuple[str, ...], name: str | None) -> Sweep:
     from nnexp.search.sweep_file import load
 
     sweep = load(file, changes)
@@ -48,8 +48,8 @@ def _loaded(file: str, changes: tuple[str, ...], name: str | None) -> Sweep:
 @click.argument("file")
 @overrides
 @named
-@click.option("--dry-run", is_flag=True, help="Show trials, networks, disk and time, and do nothing.")
-@workforce
+@click.option("--dry-run", is_flag=True, help="Only show the number of trials and networks, disk space and time.")
+@training_pool
 @offline
 @stores
 @json_output
@@ -64,28 +64,28 @@ def sweep(
     stores: Stores,
     as_json: bool,
 ) -> None:
-    """Run the sweep of FILE, or go on where it ended.
+    """Run the sweep of FILE, or continue it.
 
-    Prints the summary when the last trial is done. Killed at any instant, the same command goes on with what is left.
+    Prints the summary after the last trial. The sweep may be killed at any instant: the same command then continues
+    with the trials that are left.
     """
-    from nnexp.cli import output
-
-    plan = _loaded(file, overrides, name)
+    source = _load(file, overrides, name)
     if dry_run:
-        from nnexp.runner import plan as planning
+        from nnexp.cli.output import print_json, print_pairs
+        from nnexp.runner.plan import plan
 
-        facts = planning.plan(plan, jobs)
+        facts = plan(source, jobs)
         if as_json:
-            output.document(vars(facts))
+            print_json(vars(facts))
         else:
-            output.pairs(facts.words().items())
+            print_pairs(facts.words().items())
         return
     from nnexp.analysis import formats
     from nnexp.cli.progress_bar import Display
     from nnexp.runner import sweeps
 
     with Display() as display:
-        summary = sweeps.sweep(plan, stores=stores, jobs=jobs, pool=pool, offline=offline, progress=display)
+        summary = sweeps.sweep(source, stores=stores, jobs=jobs, pool=pool, offline=offline, progress=display)
     if summary is not None:
         click.echo(formats.to_json(summary) if as_json else formats.to_text(summary), nl=False)
 
@@ -96,39 +96,39 @@ def sweep(
 @named
 @stores
 def submit(file: str, overrides: tuple[str, ...], name: str | None, stores: Stores) -> None:
-    """Put the sweep of FILE into the shared store for workers."""
-    plan = _loaded(file, overrides, name)
+    """Add the sweep of FILE to the shared store, for workers."""
+    source = _load(file, overrides, name)
     from nnexp.runner import sweeps
 
-    sweeps.submit(plan, stores=stores)
-    click.echo(f"submitted {plan.name}: {plan.trials:,} trials; next: nnexp worker --drain", err=True)
+    sweeps.submit(source, stores=stores)
+    click.echo(f"submitted {source.name}: {source.trials:,} trials; next: nnexp worker --drain", err=True)
 
 
 @command("nnexp stop xnor")
 @click.argument("name")
 @stores
 def stop(name: str, stores: Stores) -> None:
-    """End a sweep for all its workers.
+    """Stop a sweep in all its workers.
 
-    What is finished stays; `nnexp sweep` goes on with it.
+    Finished trials are kept; `nnexp sweep` continues the sweep.
     """
     from nnexp.runner import sweeps
 
     sweeps.stop(name, stores=stores)
-    click.echo(f"stopped {name}: its workers finish what is in training and claim nothing more", err=True)
+    click.echo(f"stopped {name}: its workers finish the trials in training and claim no more", err=True)
 
 
 @command("nnexp delete xnor", "nnexp delete xnor --yes")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @stores
 def delete(name: str, yes: bool, stores: Stores) -> None:
-    """Remove a sweep and its runs from both stores, after asking."""
+    """Delete a sweep and its runs from both stores."""
     from nnexp.errors import NnexpError, UsageError
 
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError("--yes: missing; without a terminal to ask on, delete needs it")
+            raise UsageError("--yes: missing; delete needs it where it cannot ask for confirmation on a terminal")
         if not click.confirm(f"Delete sweep {name} with all its runs and networks?", err=True):
             raise NnexpError("nothing was deleted")
     from nnexp.runner import sweeps

@@ -1,4 +1,4 @@
-"""The body of `nnexp train`: what a setting's networks came to, in figures (floor 5)."""
+"""The body of `nnexp train`: it trains the networks of one setting and prints how many have each grade."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nnexp.cli import output
-from nnexp.cli.progress_bar import duration, percent
+from nnexp.cli.output import print_pairs, print_table
+from nnexp.cli.progress_bar import format_duration, percentage
 from nnexp.errors import UsageError
 from nnexp.network.model import Network
 from nnexp.network.network_file import read_network
@@ -24,11 +24,11 @@ from nnexp.training.trainer import TrainingResult
 GRADES = ("correct", "solved", "confident", "contains", "recovered")
 
 
-def asked(given: Mapping[str, Any], initial: Path | None) -> tuple[Settings, Network | None]:
-    """The setting that the options describe, and the weights to start from; what only the file says is the file's.
+def choose_settings(given: Mapping[str, Any], initial: Path | None) -> tuple[Settings, Network | None]:
+    """The setting that the options describe, and the initial weights; the file's values hold where no option is given.
 
     Raises:
-        UsageError: a wrong value, or weights that are not of the setting's shape.
+        UsageError: a wrong value, or weights whose shape is not that of the setting.
     """
     given = {key: value for key, value in given.items() if value is not None}
     if initial is None:
@@ -54,19 +54,19 @@ def asked(given: Mapping[str, Any], initial: Path | None) -> tuple[Settings, Net
     return settings, network
 
 
-def trained(settings: Settings, initial: Network | None) -> TrainingResult:
-    """Train in some fifty slices, so that a terminal sees how far it is (the slices do not change a bit)."""
+def train_with_progress(settings: Settings, initial: Network | None) -> TrainingResult:
+    """Train in about 50 slices and show the progress between them; slicing does not change the result by a bit."""
     result = trainer.start(settings, initial=initial)
     step = max(1, settings.epochs // 50)
-    with percent(f"training {len(result):,} networks", settings.epochs) as show:
+    with percentage(f"training {len(result):,} networks", settings.epochs) as show:
         for epoch in range(step, settings.epochs + step, step):
             (result,) = trainer.advance([result], min(epoch, settings.epochs))
             show(min(epoch, settings.epochs))
     return result
 
 
-def facts(result: TrainingResult, grades: Grades, seconds: float) -> dict[str, Any]:
-    """Everything that is shown, ready for JSON: rates with Wilson intervals, families, plateaus, medians."""
+def describe_result(result: TrainingResult, grades: Grades, seconds: float) -> dict[str, Any]:
+    """The result as ``--json`` prints it: rates with Wilson intervals, families, plateaus and medians."""
     metrics = final_metrics(result, grades, seconds)
     whole = np.where(result.diverged, np.inf, result.loss)
     return {
@@ -90,33 +90,33 @@ def _rate(holds: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, float | int]:
     return {"count": count, "rate": count / len(holds), "low": float(low), "high": float(high)}
 
 
-def show(found: dict[str, Any]) -> None:
-    """Print `facts` for people."""
-    settings, total = found["settings"], found["networks"]
+def print_result(facts: dict[str, Any]) -> None:
+    """Print `describe_result` as tables."""
+    settings, total = facts["settings"], facts["networks"]
     shown = {key: value for key, value in settings.items() if key not in ("task", "seeds")}
     task = "the given task" if settings["task"].startswith("{") else settings["task"]
-    output.draw(
+    print_table(
         ["grade", "networks", "share", "95% interval"],
         [
             [name, rate["count"], f"{rate['rate']:.1%}", f"{rate['low']:.1%} to {rate['high']:.1%}"]
-            for name, rate in found["rates"].items()
+            for name, rate in facts["rates"].items()
         ],
         f"{total:,} networks on {task}",
     )
-    solve = found["epochs_to_solve_median"]
+    solve = facts["epochs_to_solve_median"]
     lines = [("setting", ", ".join(f"{key} {value}" for key, value in shown.items()))]
-    if found["families"]:
-        lines.append(("families", _counts(found["families"])))
-    if found["plateaus"]:
-        lines.append(("not solved, resting at", _counts(found["plateaus"])))
-    if found["diverged"]:
-        lines.append(("diverged", f"{found['diverged']:,}"))
+    if facts["families"]:
+        lines.append(("families", _counts(facts["families"])))
+    if facts["plateaus"]:
+        lines.append(("not solved, on plateau", _counts(facts["plateaus"])))
+    if facts["diverged"]:
+        lines.append(("diverged", f"{facts['diverged']:,}"))
     lines += [
-        ("median loss", f"{found['loss_median']:.4g}"),
+        ("median loss", f"{facts['loss_median']:.4g}"),
         ("median epochs to solve", f"none within {settings['epochs']:,}" if solve is None else f"{solve:,.0f}"),
-        ("time", f"{duration(found['seconds'])}, {total / found['seconds']:,.0f} networks/s"),
+        ("time", f"{format_duration(facts['seconds'])}, {total / facts['seconds']:,.0f} networks/s"),
     ]
-    output.pairs(lines)
+    print_pairs(lines)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -19,6 +19,7 @@ from nnexp.network.model import Array
 from nnexp.network.reference import solving_loss
 from nnexp.recovery.grades import Grades, solved
 from nnexp.recovery.intervals import wilson
+from nnexp.search.metrics import accuracy_name
 
 if TYPE_CHECKING:
     from nnexp.training.trainer import TrainingResult
@@ -73,8 +74,7 @@ def curves(result: TrainingResult, grades: Grades | None = None) -> list[tuple[s
     values: dict[str, Array] = {}
     if alive.any():
         values |= _spread(loss[:, alive])
-        name = "xnor_accuracy" if result.settings.task == "xnor" else "accuracy"
-        values[name] = accuracy[:, alive].mean(axis=1)
+        values[accuracy_name(result.settings.truth_table)] = accuracy[:, alive].mean(axis=1)
     values["solved_rate"] = solved_rate
     table = [(key, column.tolist()) for key, column in values.items()]
     return [

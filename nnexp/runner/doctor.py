@@ -10,12 +10,13 @@ from typing import Any
 
 from nnexp._redact import redact
 from nnexp.analysis.results import IMPORTANCE, REPORT
-from nnexp.errors import Interrupted, NnexpError, NotFoundError, StoreError
+from nnexp.errors import Interrupted, NnexpError, NotFoundError, StoreError, UsageError
 from nnexp.network.settings import Settings
 from nnexp.recovery import networks_table
 from nnexp.runner import repair as repairs
 from nnexp.runner import signals
 from nnexp.runner.session import is_finalized
+from nnexp.search.sweep_file import Sweep, parse
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Trial, open_storage
 from nnexp.tracking.outbox import Spool
@@ -269,7 +270,7 @@ class Examination:
             text = self._text(self.parent.run_id, path)
             if text is None:
                 yield f"{parent} lacks {path}, or it is damaged"
-            elif path == SWEEP_FILE and text != self.study.sweep.text:
+            elif path == SWEEP_FILE and not _describes(text, self.study.sweep):
                 yield f"{parent} has another {path}, or a part of it"
 
     def _text(self, run_id: str, path: str) -> str | None:
@@ -281,3 +282,11 @@ class Examination:
         except (NotFoundError, ValueError):
             return None
         return text
+
+
+def _describes(text: str, sweep: Sweep) -> bool:
+    """Whether a sweep file describes ``sweep``; another version of nnexp may have written it in another form."""
+    try:
+        return parse(text) == sweep
+    except UsageError:
+        return False

@@ -1,6 +1,6 @@
-"""The search space of a sweep: what each setting may be (floor 2).
+"""The search space of a sweep: the values that each setting may take.
 
-A sweep file writes a dimension as a range (a table of ``low``, ``high`` and ``log``), a list of values, or one value.
+In a sweep file a dimension is a range (a table of ``low``, ``high`` and ``log``), a list of values, or one value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Value = int | float | str
 
 @dataclass(frozen=True)
 class IntRange:
-    """Whole numbers from ``low`` to ``high``, both included; ``log`` draws small ones more often."""
+    """Whole numbers from ``low`` to ``high``, both included; with ``log`` their logarithm is drawn uniformly."""
 
     low: int
     high: int
@@ -26,7 +26,7 @@ class IntRange:
 
 @dataclass(frozen=True)
 class FloatRange:
-    """Numbers from ``low`` to ``high``; ``log`` draws their logarithm uniformly."""
+    """Numbers from ``low`` to ``high``; with ``log`` their logarithm is drawn uniformly."""
 
     low: float
     high: float
@@ -35,21 +35,21 @@ class FloatRange:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of ``values``, at least one and no two alike."""
+    """One of ``values``, which are distinct; there is at least one."""
 
     values: tuple[Value, ...]
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """Always ``value``: not searched."""
+    """Always ``value``; the setting is not searched."""
 
     value: Value
 
 
 Dimension = IntRange | FloatRange | Choice | Fixed
 
-#: The keys of [space] in the order in which they are searched: changing it changes what a sampler draws.
+#: The keys of [space] in the order in which a sampler draws them: another order changes what is drawn.
 KINDS: dict[str, type[int] | type[float] | type[str]] = {
     "hidden_size": int,
     "learning_rate": float,
@@ -70,7 +70,7 @@ _RANGE_KEYS: tuple[Literal["low", "high", "log"], ...] = ("low", "high", "log")
 
 
 def default(key: str) -> Fixed:
-    """The value of a setting that a sweep file does not name."""
+    """The dimension of a setting that a sweep file does not name."""
     return Fixed(Settings.model_fields[key].default)
 
 
@@ -96,7 +96,7 @@ def dimension(key: str, given: object) -> Dimension:
 
 
 def _checked(name: str, key: str, value: Any) -> Value:
-    """``value`` as `Settings` takes it for ``key``, or an error that calls it ``name``."""
+    """``value`` as `Settings` accepts it for ``key``; an error calls it ``name``."""
     if isinstance(value, Mapping | list | tuple):
         raise UsageError(f"{name} = {value!r}: expected a single value")
     try:
@@ -112,7 +112,7 @@ def _choice(key: str, values: list[Any] | tuple[Any, ...]) -> Choice:
     checked = tuple(_checked(f"space.{key}", key, value) for value in values)
     for i, value in enumerate(checked):
         if value in checked[:i]:
-            raise UsageError(f"space.{key}: {value!r} is listed twice; give each value once")
+            raise UsageError(f"space.{key}: {value!r} is listed twice; list each value once")
     return Choice(checked)
 
 
@@ -130,7 +130,7 @@ def _range(key: str, table: Mapping[str, Any]) -> IntRange | FloatRange:
     if not isinstance(log, bool):
         raise UsageError(f"{name}.log = {log!r}: expected true or false")
     low, high = (_checked(f"{name}.{part}", key, table[part]) for part in ("low", "high"))
-    assert not isinstance(low, str)  # noqa: S101  words were refused above
+    assert not isinstance(low, str)  # noqa: S101  settings that are words were rejected above
     assert not isinstance(high, str)  # noqa: S101
     if low > high:
         raise UsageError(f"{name}.low = {low!r}: expected at most high, which is {high!r}")
@@ -142,7 +142,7 @@ def _range(key: str, table: Mapping[str, Any]) -> IntRange | FloatRange:
 
 
 def plain(dim: Dimension) -> Any:
-    """The dimension as a sweep file writes it: a table, a list or a value."""
+    """The dimension as a sweep file has it: a table, a list or a value."""
     if isinstance(dim, Choice):
         return list(dim.values)
     if isinstance(dim, Fixed):

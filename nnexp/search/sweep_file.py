@@ -1,59 +1,41 @@
-"""Sweep files: read, validated, frozen, and written back in one canonical form (floor 2)."""
+"""Sweep files: how they are read, checked, and written back in one canonical form."""
 
 from __future__ import annotations
 
-import difflib
 import errno
 import json
 import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from nnexp.errors import NnexpError, UsageError, nearest
 from nnexp.network import tasks
-from nnexp.network.reference import has_reference, mirror
+from nnexp.network.reference import has_reference
 from nnexp.network.settings import DType, Settings, Stop, describe
 from nnexp.search import space
+from nnexp.search.metrics import REFERENCE_METRICS, Direction, metric_directions
 from nnexp.search.space import Choice, Dimension, Fixed, FloatRange, IntRange
 
 Sampler = Literal["tpe", "random", "qmc", "grid", "nsga2"]
 Pruner = Literal["none", "median", "asha"]
-Direction = Literal["maximize", "minimize"]
 
-#: Final metrics (and so possible objectives) that only a task with a hand-designed reference has.
-REFERENCE_METRICS = (
-    "recovery_rate",
-    "recovery_rate_low",
-    "recovery_rate_high",
-    "contains_rate",
-    "mirror_rate",
-    "reference_distance_median",
-)
-#: Metrics of every task; ``accuracy`` is called ``xnor_accuracy`` where the task is xnor.
-COMMON_METRICS = (
-    "solved_rate",
-    "correct_rate",
-    "confident_rate",
-    "diverged_rate",
-    "accuracy",
-    "loss",
-    "loss_median",
-    "loss_p10",
-    "loss_p90",
-    "epochs_to_solve_median",
-    "train_seconds",
-)
-_MINIMIZED = re.compile(r"loss|diverged|epochs|distance|seconds")
-_MAX_BYTES = 4_000_000  # a 4,096-row task table of ten inputs is 150 kB
+_MAX_BYTES = 4_000_000  # the largest task table, 4,096 rows of ten inputs, takes 150 kB
 
 
 class AdaptiveSeeds(BaseModel):
-    """Train ``min`` networks, then more in rounds, until recovery's interval is under ``width`` wide, or at ``max``."""
+    """Train ``min`` networks of a setting, then more in rounds, up to ``max``.
+
+    The rounds end when the confidence interval of the recovery rate is narrower than ``width``.
+
+    Raises:
+        UsageError: naming the key, its value and what was expected.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -61,20 +43,24 @@ class AdaptiveSeeds(BaseModel):
     max: Annotated[int, Field(ge=1, le=10_000_000)]
     width: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
-    def __init__(self, **values: Any) -> None:
+    @model_validator(mode="wrap")
+    @classmethod
+    def _checked(cls, values: Any, handler: ModelWrapValidatorHandler[AdaptiveSeeds]) -> AdaptiveSeeds:
         try:
-            super().__init__(**values)
+            seeds = handler(values)
         except ValidationError as error:
-            raise UsageError(describe(error, tuple(type(self).model_fields), "seeds.")) from None
-        if self.min > self.max:
-            raise UsageError(f"seeds.min = {self.min}: expected at most seeds.max, which is {self.max}")
+            raise UsageError(describe(error, tuple(cls.model_fields), "seeds.")) from None
+        if seeds.min > seeds.max:
+            raise UsageError(f"seeds.min = {seeds.min}: expected at most seeds.max, which is {seeds.max}")
+        return seeds
 
 
 class Sweep(BaseModel):
-    """A sweep: which settings to try, how often, and what to look for. Every field is a key of the sweep file.
+    """A sweep: which settings to try, with how many networks each, and by which metric to judge them.
 
-    ``space`` holds all eight searchable settings in the order of `space.KINDS`; those that the file does not name
-    are `Fixed` at `Settings`' defaults. ``task`` is a known name or a table as compact JSON (`tasks.get` reads both).
+    Every field is a key of the sweep file. ``task`` is a known name or a table as compact JSON: `tasks.get` reads both.
+    ``objective`` and ``directions`` have the same length. ``space`` holds all eight searchable settings in the order of
+    `space.KINDS`; those that the file does not name are `Fixed` at the defaults of `Settings`.
 
     Raises:
         UsageError: naming the key, its value and what was expected.
@@ -90,63 +76,58 @@ class Sweep(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     sampler: Sampler = "tpe"
     pruner: Pruner = "none"
-    objective: tuple[str, ...]
-    directions: tuple[Direction, ...]
+    objective: tuple[str, ...] = ()  # empty: the first of the task's `metric_directions`
+    directions: tuple[Direction, ...] = ()  # empty: each metric's own
     stop: Stop = "none"
     dtype: DType = "float64"
     batch: Annotated[int, Field(ge=1, le=10_000)] = 8
     lease: Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] = 60.0
     space: dict[str, Dimension]
 
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise UsageError(describe(error, tuple(type(self).model_fields))) from None
-
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _plain_to_fields(cls, values: Any) -> Any:
-        """What a file may write in several ways becomes one form; what depends on other keys gets its default."""
+    def _checked(cls, values: Any, handler: ModelWrapValidatorHandler[Sweep]) -> Sweep:
+        """Bring the values into one form, then check each key, then the keys that depend on each other."""
         try:
-            return _normalized(dict(values), tuple(cls.model_fields))
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-
-    @model_validator(mode="after")
-    def _keys_agree(self) -> Sweep:
-        if len(self.objective) > 1 and self.pruner != "none":
-            raise ValueError(f'pruner = {self.pruner!r}: expected "none", since the objective is a list')
-        if self.sampler == "grid":
-            for key, dim in self.space.items():
+            sweep = handler(_normalized(dict(values), tuple(cls.model_fields)))
+        except ValidationError as error:
+            raise UsageError(describe(error, tuple(cls.model_fields))) from None
+        if len(sweep.objective) > 1 and sweep.pruner != "none":
+            raise UsageError(f'pruner = {sweep.pruner!r}: expected "none", since the objective is a list')
+        if sweep.sampler == "grid":
+            for key, dim in sweep.space.items():
                 if isinstance(dim, IntRange | FloatRange):
-                    raise ValueError(f'space.{key}: a range, but sampler = "grid" takes lists; list its values')
-            if self.trials != self.grid_size:
-                raise ValueError(f"trials = {self.trials}: expected {self.grid_size}, the number of points of the grid")
-        return self
+                    raise UsageError(f'space.{key}: a range, but sampler = "grid" takes lists; list its values')
+            if sweep.trials != sweep.grid_size:
+                raise UsageError(
+                    f"trials = {sweep.trials}: expected {sweep.grid_size}, the number of points of the grid"
+                )
+        return sweep
 
     @property
     def truth_table(self) -> tasks.Task:
-        """The task itself."""
+        """The task that ``task`` names."""
         return tasks.get(self.task)
 
     @property
     def searched(self) -> dict[str, IntRange | FloatRange | Choice]:
-        """The dimensions that a sampler draws, in order."""
+        """The dimensions that a sampler draws from, in their order."""
         return {key: dim for key, dim in self.space.items() if not isinstance(dim, Fixed)}
 
     @property
     def grid_size(self) -> int | None:
-        """The number of points of the grid; None where a range makes them countless."""
+        """The number of points of the grid; None where the space contains a range."""
         if any(isinstance(dim, IntRange | FloatRange) for dim in self.space.values()):
             return None
         return math.prod(len(dim.values) for dim in self.space.values() if isinstance(dim, Choice))
 
     def settings(self, params: Mapping[str, Any], seeds: int | None = None) -> Settings:
-        """The setting with the searched values ``params``; ``seeds`` defaults to the file's (its first round's).
+        """The setting with the searched values ``params``.
+
+        ``seeds`` defaults to that of the sweep; with adaptive seeds, to the networks of the first round.
 
         Raises:
-            UsageError: a searched value is missing, or one is given that is not searched.
+            UsageError: ``params`` lacks a searched key, or has one that is not searched.
         """
         if set(params) != set(self.searched):
             raise UsageError(f"params {sorted(params)}: expected exactly {sorted(self.searched)}")
@@ -161,7 +142,7 @@ class Sweep(BaseModel):
         return Sweep(**{**{key: getattr(self, key) for key in type(self).model_fields}, **changes})
 
     def plain(self) -> dict[str, Any]:
-        """The sweep as a TOML document's values, every key given."""
+        """All keys with their values, as a TOML document has them."""
         values = {key: getattr(self, key) for key in type(self).model_fields}
         task = self.truth_table
         values["task"] = json.loads(task.spec) if task.is_custom else task.spec
@@ -182,19 +163,8 @@ class Sweep(BaseModel):
         return "\n".join(lines) + "\n"
 
 
-def metrics(task: tasks.Task) -> tuple[str, ...]:
-    """The final metrics that a sweep of ``task`` logs: what may be an objective.
-
-    Raises:
-        UsageError: the task's own reference does not solve it.
-    """
-    known: tuple[str, ...] = (*REFERENCE_METRICS, *COMMON_METRICS) if has_reference(task) else COMMON_METRICS
-    if mirror(task) is None:
-        known = tuple(name for name in known if name != "mirror_rate")
-    return tuple("xnor_accuracy" if name == "accuracy" and task.spec == "xnor" else name for name in known)
-
-
 def _normalized(values: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    """The values in one form, whichever form the file has them in, with the defaults that depend on other keys."""
     for key in values:
         if key in space.KINDS:
             raise UsageError(f"{key}: belongs in [space]; write it below that line")
@@ -210,7 +180,7 @@ def _normalized(values: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any
     if isinstance(values.get("seeds"), Mapping):
         values["seeds"] = AdaptiveSeeds(**{str(key): value for key, value in values["seeds"].items()})
     elif "seeds" in values and not isinstance(values["seeds"], AdaptiveSeeds):
-        # Checked here, since a union's own error would name its members rather than the key.
+        # Checked here: pydantic's error for a union names the members of the union, not the key.
         try:
             Settings(seeds=values["seeds"])
         except UsageError as error:
@@ -241,9 +211,9 @@ def _names(key: str, given: object) -> tuple[str, ...]:
 
 
 def _objectives(values: Mapping[str, Any], task: tasks.Task) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """``objective`` and ``directions`` as tuples of equal length, defaults filled in."""
-    known = metrics(task)
-    default = known[0]
+    """``objective`` and ``directions`` as tuples of equal length, with their defaults."""
+    known = metric_directions(task)
+    default = next(iter(known))
     objective = _names("objective", values.get("objective", default))
     for i, name in enumerate(objective):
         if name in REFERENCE_METRICS and name not in known:
@@ -254,11 +224,11 @@ def _objectives(values: Mapping[str, Any], task: tasks.Task) -> tuple[tuple[str,
         if name in objective[:i]:
             raise UsageError(f"objective: {name!r} is listed twice")
     if "directions" not in values:
-        return objective, tuple("minimize" if _MINIMIZED.search(name) else "maximize" for name in objective)
+        return objective, tuple(known[name] for name in objective)
     directions = _names("directions", values["directions"])
     for word in directions:
         if word not in get_args(Direction):
-            raise UsageError(f"directions = {word!r}: expected maximize or minimize{_near(word, get_args(Direction))}")
+            raise UsageError(f"directions = {word!r}: expected maximize or minimize")
     if len(directions) != len(objective):
         raise UsageError(f"directions: {len(directions)} given, expected {len(objective)}, one for each objective")
     return objective, directions
@@ -276,26 +246,26 @@ def _space(given: object) -> dict[str, Dimension]:
     return {key: dims.get(key, space.default(key)) for key in space.KINDS}
 
 
-def _near(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+def starter() -> str:
+    """The commented sweep file that `nnexp new` writes."""
+    return resources.files(__package__).joinpath("starter.toml").read_text(encoding="utf-8")
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
-    """The sweep of the file at ``path``, with ``key=value`` overrides put over it.
+    """Read the sweep file at ``path``; each ``key=value`` of ``overrides`` replaces a value of the file.
 
     Raises:
-        UsageError: the file cannot be read or is no valid sweep; the message starts with the file's name.
-        NnexpError: this process may open no more files.
+        UsageError: the file cannot be read or is not a valid sweep; the message starts with the file's name.
+        NnexpError: this process has reached its limit of open files.
     """
     return parse(_read(path), str(path), overrides)
 
 
 def parse(text: str, source: str = "sweep", overrides: Sequence[str] = ()) -> Sweep:
-    """The sweep of a TOML ``text``; ``source`` names it in errors.
+    """Read a sweep from TOML ``text``; ``source`` names the text in errors.
 
     Raises:
-        UsageError: not TOML (with line and column), or no valid sweep (with the key).
+        UsageError: the text is not TOML (with line and column), or not a valid sweep (with the key).
     """
     try:
         values = tomllib.loads(text)
@@ -313,7 +283,7 @@ def parse(text: str, source: str = "sweep", overrides: Sequence[str] = ()) -> Sw
 
 
 def _placed(message: str, text: str) -> str:
-    """A TOML error's message with line and column even where the parser says "at end of document"."""
+    """The message of a TOML error, with line and column in place of "at end of document"."""
     lines = text.splitlines() or [""]
     return message.replace("(at end of document)", f"(at line {len(lines)}, column {len(lines[-1]) + 1}, the end)")
 
@@ -327,7 +297,7 @@ def _read(path: str | Path) -> str:
     except IsADirectoryError:
         raise UsageError(f"{path}: a directory, expected a sweep file (TOML)") from None
     except (OSError, ValueError) as error:
-        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):  # not the file's fault
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):  # a limit of the process, not a wrong file
             raise NnexpError(f"{path}: Too many open files; raise the limit (ulimit -n)") from None
         raise UsageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if len(data) > _MAX_BYTES:
@@ -340,7 +310,7 @@ def _read(path: str | Path) -> str:
 
 
 def _override(values: dict[str, Any], override: str) -> None:
-    """Put one ``key=value`` (dotted key, TOML value or a bare word) over ``values``, in place."""
+    """Set one ``key=value`` in ``values``, in place. The key may be dotted; the value is TOML or a bare word."""
     key, equals, written = override.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
@@ -361,7 +331,7 @@ def _value(override: str, written: str) -> Any:
         if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.:-]*", written):
             return written
         if re.fullmatch(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?", written):
-            return float(written)  # .5 and 5. are no TOML, yet what people type
+            return float(written)  # people type .5 and 5., which TOML does not allow
         raise UsageError(f"--set {override}: {written!r} is not a TOML value (a number, a word, a list)") from None
     if len(parsed) != 1:
         raise UsageError(f"--set {override}: expected one value")
@@ -381,7 +351,7 @@ def _toml(value: Any) -> str:
 
 
 def differing_keys(a: Sweep, b: Sweep) -> list[str]:
-    """The keys (``trials``, ``space.init``, ``seeds.max`` …) in which two sweeps differ, in the file's order."""
+    """The keys in which two sweeps differ (``trials``, ``space.init``, ``seeds.max`` …), in the order of the file."""
     one, other = a.plain(), b.plain()
     keys: list[str] = []
     for key in one:
@@ -392,41 +362,3 @@ def differing_keys(a: Sweep, b: Sweep) -> list[str]:
         else:
             keys.append(key)
     return keys
-
-
-STARTER = """\
-# A sweep: which settings make gradient descent rediscover the hand-designed network?
-# Run it with `nnexp sweep FILE`; `nnexp sweep FILE --dry-run` shows the plan first.
-
-name   = "xnor"               # the sweep's name in both stores; a changed file needs a new one
-task   = "xnor"               # xnor, xor, and, or, nand, nor, parity:N, majority:N, or a [task] table (see the end)
-trials = 100                  # settings to try
-seeds  = 256                  # networks trained for each; or { min = 64, max = 4096, width = 0.04 } until sure enough
-epochs = 2000                 # updates of full-batch gradient descent
-seed   = 0                    # the same file with the same seed draws the same networks
-
-sampler   = "tpe"             # tpe, random, qmc, grid (lists only; trials = their product), nsga2
-pruner    = "none"            # none, median, asha: stop hopeless settings early ("none" where the objective is a list)
-objective = "recovery_rate"   # any final metric; a list, such as ["recovery_rate", "loss"], gives a Pareto front
-# directions = ["maximize", "minimize"]   # for a list, or against the metric's own direction
-stop      = "none"            # none, correct, solved, confident: when a network stops training
-dtype     = "float64"         # float64, float32
-batch     = 8                 # trials asked at once
-lease     = 60                # seconds after which the trials of a silent worker are given to another
-
-[space]                       # a range, a list, or one value; what is not named keeps its default
-hidden_size   = { low = 2, high = 8 }
-learning_rate = { low = 1e-3, high = 10.0, log = true }
-init          = ["glorot_uniform", "glorot_normal", "he_normal", "normal", "uniform", "orthogonal"]
-init_scale    = { low = 0.01, high = 5.0, log = true }
-# momentum   = 0.9
-# activation = ["tanh", "sigmoid"]
-# loss       = "cross_entropy"          # or "mse"
-# encoding   = "binary"                 # inputs 0 and 1, or "bipolar": -1 and +1
-
-# A task of your own, instead of `task = ...` above:
-# [task]
-# inputs  = [[0, 0], [0, 1], [1, 0], [1, 1]]
-# targets = [1, 0, 0, 1]
-# reference = { W1 = [[20, 20], [-20, -20]], b1 = [-30, 10], W2 = [20, 20], b2 = -10 }   # optional, for sigmoid units
-"""

@@ -74,6 +74,7 @@ class SweepStudy:
         self.max_deaths = max_deaths
         self.study_id = study_id
         self.cache = TrialCache(store.storage, study_id)
+        self._file: dict[str, Any] | None = None  # the sweep file as it was last read from the store
         self._optuna: Study | None = None
 
     @classmethod
@@ -171,9 +172,9 @@ class SweepStudy:
     def attrs(self) -> dict[str, Any]:
         """The study's attributes as stored; also updates ``sweep`` if another process has extended it."""
         attrs = self.call(lambda: self.store.storage.get_study_user_attrs(self.study_id))
-        text = attrs.get(_FILE)
-        if text is not None and text["text"] != self.sweep.text:
-            self.sweep = _parse(self.store, self.name, text)
+        stored = attrs.get(_FILE)
+        if stored is not None and stored != self._file:
+            self.sweep, self._file = _parse(self.store, self.name, stored), stored
         return attrs
 
     def get(self, key: str, default: Any = None) -> Any:

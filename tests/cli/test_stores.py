@@ -1,65 +1,38 @@
-"""The commands that read and write the stores, on one small sweep that is really run."""
+"""The commands that read and write the stores, on one small sweep that is run for these tests."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from nnexp.cli import run
-from nnexp.search.sweep_file import STARTER
+from nnexp.search.sweep_file import starter
+from tests.helpers import command_line
+from tests.helpers.command_line import Ended, environment, program
 
-ROOT = Path(__file__).parents[2]
 SMALL = ("--set", "trials=4", "--set", "seeds=16", "--set", "epochs=40", "--jobs", "1", "--pool", "inline")
 
 pytestmark = [pytest.mark.xdist_group("cli_stores")]
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command line gave."""
-
-    stdout: str
-    stderr: str
-
-
-def environment() -> dict[str, str]:
-    """No store chosen but the default ones of the working directory."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "NNEXP_"))}
-    return {**kept, "PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"}
-
-
-def called(*args: str, status: int = 0) -> Done:
-    """A command line in this process, which must end with ``status``."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        ended = run(args)
-    assert ended == status, (args, out.getvalue()[-2000:], err.getvalue()[-2000:])
-    return Done(out.getvalue(), err.getvalue())
+def called(*args: str, status: int = 0) -> Ended:
+    """Run a command line in this process; its exit status must be ``status``."""
+    ended = command_line.called(*args)
+    assert ended.status == status, (args, ended.stdout[-2000:], ended.stderr[-2000:])
+    return ended
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory in which a sweep called `small` was run by a process of its own."""
+    """A directory in which a process ran a sweep called `small`."""
     directory = tmp_path_factory.mktemp("sweep")
-    (directory / "small.toml").write_text(STARTER)
-    done = subprocess.run(
-        [sys.executable, "-m", "nnexp", "sweep", "small.toml", "--name", "small", *SMALL],
-        cwd=directory,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    (directory / "small.toml").write_text(starter())
+    done = program("sweep", "small.toml", "--name", "small", *SMALL, cwd=directory)
     assert done.returncode == 0, done.stderr
     assert "nnexp: 4/4 trials" in done.stderr
     assert "Settings, best first" in done.stdout
@@ -67,24 +40,20 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def workplace(swept: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """That directory, worked in, with its own stores."""
-    for variable in ("MLFLOW_TRACKING_URI", "NNEXP_STORAGE", "NNEXP_SPOOL"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    monkeypatch.setattr("sys.stdin", io.StringIO())
+def workplace(workplace: Path, swept: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That directory as the working directory, with its own stores."""
     monkeypatch.chdir(swept)
     return swept
 
 
-def test_a_finished_sweep_says_its_summary_again() -> None:
-    """The same command on the same stores has nothing left to train."""
+def test_running_a_finished_sweep_again_prints_its_summary() -> None:
+    """No trial is left to train."""
     again = called("sweep", "small.toml", "--name", "small", *SMALL, "--json")
     assert json.loads(again.stdout)["counts"] == {"FINISHED": 4}
 
 
-def test_a_changed_file_is_refused_with_its_keys() -> None:
-    """Unless it gets another name."""
+def test_a_changed_file_under_the_same_name_is_an_error() -> None:
+    """The error names the keys that differ."""
     changed = ("sweep", "small.toml", "--name", "small", *SMALL, "--set", "space.init=normal", "--set", "seed=3")
     done = called(*changed, status=2)
     assert done.stderr.count("\n") == 1
@@ -93,7 +62,7 @@ def test_a_changed_file_is_refused_with_its_keys() -> None:
 
 
 def test_the_summary_comes_in_every_format(workplace: Path) -> None:
-    """To stdout, or to a file by its ending."""
+    """To stdout, or to a file in the format of its ending."""
     assert "## Settings" in called("summarize", "small", "--format", "markdown").stdout
     assert len(called("summarize", "small", "--format", "csv").stdout.splitlines()) == 5
     assert json.loads(called("summarize", "small", "--json").stdout)["name"] == "small"
@@ -103,7 +72,7 @@ def test_the_summary_comes_in_every_format(workplace: Path) -> None:
 
 
 def test_status_shows_the_sweep() -> None:
-    """All of them, or one."""
+    """All sweeps, or one."""
     assert "4/4" in called("status").stdout
     (found,) = json.loads(called("status", "small", "--json").stdout)
     assert (found["name"], found["finished"], found["budget"]) == ("small", 4, 4)
@@ -111,7 +80,7 @@ def test_status_shows_the_sweep() -> None:
 
 
 def test_a_run_is_explained_and_replayed() -> None:
-    """By the sweep's name and the trial's number."""
+    """Found by the sweep's name and the trial's number."""
     facts = json.loads(called("show", "small#2", "--json").stdout)
     assert len(facts["rows"]) == 4
     assert "Hidden units" in called("show", "small#2", "--network", "3").stdout
@@ -121,15 +90,15 @@ def test_a_run_is_explained_and_replayed() -> None:
         assert "9" in called(command, "small#9", status=1).stderr
 
 
-def test_a_runs_best_network_predicts() -> None:
-    """As the same network's file does."""
+def test_predict_takes_the_best_network_of_a_run() -> None:
+    """The run is named by the sweep and the trial."""
     args = ("predict", "--model", "small#1", "--x", "0,1", "--x", "1,1", "--json")
     predictions = json.loads(called(*args).stdout)["predictions"]
     assert [line["x"] for line in predictions] == [[0, 1], [1, 1]]
 
 
 def test_every_network_is_exported(workplace: Path) -> None:
-    """A row each, as Parquet or CSV."""
+    """One row per network, as Parquet or CSV."""
     assert called("export", "small").stdout == "small.parquet\n"
     assert len(pd.read_parquet(workplace / "small.parquet")) == 64
     called("export", "small", "--output", "small.csv")
@@ -138,7 +107,7 @@ def test_every_network_is_exported(workplace: Path) -> None:
 
 
 def test_runs_and_sweeps_are_compared() -> None:
-    """Side by side, with intervals."""
+    """Two runs, or two sweeps, but not one of each."""
     assert "solved" in called("compare", "small#0", "small#1").stdout
     assert len(json.loads(called("compare", "small", "small", "--json").stdout)["small against small"]) == 2
     called("compare", "small", "small#1", status=2)
@@ -151,14 +120,14 @@ def test_the_report_is_written_to_a_file(workplace: Path) -> None:
     assert "<html" in (workplace / "small.html").read_text()[:300]
 
 
-def test_doctor_finds_a_sound_store_sound() -> None:
-    """Exit status 0, and nothing to tell."""
+def test_doctor_finds_nothing_wrong_with_sound_stores() -> None:
+    """Exit status 0 and an empty list."""
     assert json.loads(called("doctor", "--json").stdout) == []
 
 
 @pytest.mark.slow
 def test_ui_answers_and_stops_cleanly(workplace: Path) -> None:
-    """It prints the address of the sweep's page, and SIGTERM ends it with 143."""
+    """It prints the address of the sweep's page; after SIGTERM its exit status is 143."""
     server = subprocess.Popen(
         [sys.executable, "-m", "nnexp", "ui", "small", "--port", "0", "--no-open"],
         cwd=workplace,
@@ -178,7 +147,7 @@ def test_ui_answers_and_stops_cleanly(workplace: Path) -> None:
 
 
 def test_a_submitted_sweep_is_worked_on_stopped_and_deleted() -> None:
-    """`submit`, `worker --drain`, `stop`, `delete`, each on the same stores."""
+    """By `submit`, `worker --drain`, `stop` and `delete` on the same stores."""
     called("submit", "small.toml", "--name", "other", *SMALL[:-4])
     called("worker", "--sweep", "other", "--drain", "--pool", "inline")
     assert json.loads(called("summarize", "other", "--json").stdout)["counts"] == {"FINISHED": 4}

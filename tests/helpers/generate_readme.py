@@ -1,6 +1,6 @@
 """Writes the generated parts of README.md: `python -m tests.helpers.generate_readme`; `test_readme` checks them.
 
-A part stands between the lines ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``.
+A part is between the lines ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def commands() -> str:
-    """Every command by section: how it is called, its one line, and its examples."""
+    """Every command by section: its usage, the first line of its help, and its examples."""
     context = click.Context(nnexp)
     lines: list[str] = []
     examples: list[str] = []
@@ -40,12 +40,12 @@ PARTS: dict[str, Callable[[], str]] = {"commands": commands}
 
 
 def part(name: str) -> re.Pattern[str]:
-    """Finds a part with its markers; the group is its content."""
+    """Matches the content of the part ``name``, between its markers."""
     return re.compile(rf"(?<=<!-- generated: {name} -->\n)(.*?)(?=\n<!-- end of {name} -->)", re.DOTALL)
 
 
 def refreshed(text: str) -> str:
-    """A README's ``text`` with every part made anew."""
+    """The ``text`` of a README with every part generated again."""
     for name, make in PARTS.items():
         fresh = make()
         text, found = part(name).subn(lambda _, fresh=fresh: fresh, text)  # type: ignore[misc]

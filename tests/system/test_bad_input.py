@@ -1,14 +1,11 @@
-"""2,000 and more bad sweep files and command lines: exit status 2, one line that names the fault, nothing written."""
+"""More than 2,000 wrong sweep files and command lines: exit status 2, one line that names the error, no file."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
 import random
-import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,11 +14,13 @@ from pathlib import Path
 import click
 import pytest
 
-from nnexp.cli import MODULES, nnexp, run
+from nnexp.cli import MODULES, nnexp
 from nnexp.search.space import KINDS
-from nnexp.search.sweep_file import STARTER, Sweep
+from nnexp.search.sweep_file import Sweep, starter
+from tests.helpers.command_line import STORES, Ended, called, program
 
 SEED = 20240229
+STARTER = starter()
 PLAIN = """\
 name = "bad"
 task = "xnor"
@@ -53,7 +52,7 @@ WORDS = ["task", "sampler", "pruner", "objective", "stop", "dtype"]
 
 @dataclass(frozen=True)
 class Case:
-    """A command line and what its error must name; ``text`` is the sweep file's content, if it reads one."""
+    """A command line and a text that its error must contain; ``text`` is the content of the sweep file, if any."""
 
     args: tuple[str, ...]
     names: str
@@ -61,22 +60,22 @@ class Case:
 
 
 def file_case(text: str | bytes, names: str) -> Case:
-    """A sweep file that is bad."""
+    """The case of a wrong sweep file."""
     return Case(("sweep", "bad.toml"), names, text.encode() if isinstance(text, str) else text)
 
 
 def with_value(key: str, literal: str) -> str:
-    """The plain file with ``key = literal`` in place of what it says."""
+    """The plain file with ``key = literal`` in place of its own value."""
     return "\n".join(f"{key} = {literal}" if line.split(" =")[0] == key else line for line in PLAIN.splitlines()) + "\n"
 
 
 def word(rng: random.Random) -> str:
-    """A word that nothing is called."""
+    """A word that is not a name of anything."""
     return "".join(rng.choices("abcdefghijklmnopqrstuvwxyz_", k=rng.randint(3, 12))) + "q"
 
 
 def typo(rng: random.Random, name: str, known: set[str]) -> str:
-    """A word close to ``name`` that is none of ``known``; an option's dashes stay."""
+    """A word close to ``name`` that is not in ``known``; the dashes of an option are kept."""
     while True:
         at = rng.randrange(3 if name.startswith("--") else 1, len(name) + 1)
         changed = rng.choice(
@@ -87,7 +86,7 @@ def typo(rng: random.Random, name: str, known: set[str]) -> str:
 
 
 def wrong_types(rng: random.Random) -> list[str]:
-    """TOML values that are neither a number, a word, a list of words nor a table that any key takes."""
+    """TOML values of types that no key accepts."""
     date = f"20{rng.randint(10, 99)}-0{rng.randint(1, 9)}-1{rng.randint(0, 9)}"
     return [
         "true",
@@ -105,7 +104,7 @@ def wrong_types(rng: random.Random) -> list[str]:
 
 
 def wrong_whole(rng: random.Random) -> list[str]:
-    """TOML values that are no positive whole number."""
+    """TOML values that are not positive whole numbers."""
     return [
         str(-rng.randint(1, 10**6)),
         str(10 ** rng.randint(20, 300)),
@@ -117,7 +116,7 @@ def wrong_whole(rng: random.Random) -> list[str]:
 
 
 def wrong_real(rng: random.Random, least: float) -> list[str]:
-    """TOML values that are no finite number above ``least``."""
+    """TOML values that are not finite numbers above ``least``."""
     return [repr(least - 10 ** rng.uniform(-9, 9)), f'"{rng.random()}"', "-inf", "-nan", "1" + "0" * 400]
 
 
@@ -187,7 +186,7 @@ def bad_keys(rng: random.Random) -> Iterator[Case]:
 
 
 def bad_together(rng: random.Random) -> Iterator[Case]:
-    """Keys that do not go together."""
+    """Values that contradict each other."""
     for pruner in ("median", "asha"):
         text = with_value("pruner", f'"{pruner}"').replace('"recovery_rate"', '["recovery_rate", "loss"]')
         yield file_case(text, "pruner")
@@ -214,7 +213,7 @@ def bad_together(rng: random.Random) -> Iterator[Case]:
 
 
 def bad_tables(rng: random.Random) -> Iterator[Case]:
-    """[task] tables that are no truth tables."""
+    """[task] tables that are not truth tables."""
     rows, targets = [[0, 0], [0, 1], [1, 0], [1, 1]], [1, 0, 0, 1]
     good = {"W1": [[20, 20], [-20, -20]], "b1": [-30, 10], "W2": [20, 20], "b2": -10}
     tables: list[tuple[dict[str, object], str]] = [
@@ -244,19 +243,19 @@ def bad_tables(rng: random.Random) -> Iterator[Case]:
 
 
 def inline(value: object) -> str:
-    """A value as TOML writes it in a line."""
+    """A value as TOML has it in one line."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {inline(item)}" for key, item in value.items()) + " }"
     return json.dumps(value)
 
 
 def bad_syntax(rng: random.Random) -> Iterator[Case]:
-    """Files cut, spliced or scribbled over so that they are not TOML, and files that are not UTF-8."""
+    """Files with characters removed or inserted so that they are not TOML, and files that are not UTF-8."""
     found = 0
     while found < 300:
         at = rng.randrange(len(STARTER))
-        scribble = rng.choice(['"', "[", "]", "{", "=", "'", "\x00", "= =", '"""', "\\"])
-        text = rng.choice([STARTER[:at], STARTER[:at] + scribble + STARTER[at:], STARTER[:at] + STARTER[at + 1 :]])
+        inserted = rng.choice(['"', "[", "]", "{", "=", "'", "\x00", "= =", '"""', "\\"])
+        text = rng.choice([STARTER[:at], STARTER[:at] + inserted + STARTER[at:], STARTER[:at] + STARTER[at + 1 :]])
         try:
             tomllib.loads(text)
         except tomllib.TOMLDecodeError:
@@ -270,7 +269,7 @@ def bad_syntax(rng: random.Random) -> Iterator[Case]:
 
 
 def bad_overrides(rng: random.Random) -> Iterator[Case]:
-    """Wrong values on the command line over a file that is right."""
+    """Wrong values in ``--set``, with a valid file."""
     for key in WHOLE:
         for literal in wrong_whole(rng):
             yield Case(("sweep", "bad.toml", "--set", f"{key}={literal}"), key, PLAIN.encode())
@@ -291,7 +290,7 @@ def bad_overrides(rng: random.Random) -> Iterator[Case]:
 
 
 def arguments(cmd: click.Command) -> list[str]:
-    """One word for each argument that a command needs."""
+    """One word for each argument that a command requires."""
     return [{"file": "new.toml", "shell": "bash"}.get(str(p.name), "some") for p in cmd.params if _required(p)]
 
 
@@ -300,7 +299,7 @@ def _required(param: click.Parameter) -> bool:
 
 
 def bad_lines(rng: random.Random) -> Iterator[Case]:
-    """For each command: unknown options, options without or with a wrong value, arguments too few or too many."""
+    """For each command: unknown options, missing and wrong values of options, too few and too many arguments."""
     context = click.Context(nnexp)
     for name in MODULES:
         cmd = nnexp.get_command(context, name)
@@ -334,7 +333,7 @@ def bad_lines(rng: random.Random) -> Iterator[Case]:
 
 
 def wrong_option_values(rng: random.Random, option: click.Option) -> list[str]:
-    """Texts that an option of its type does not take."""
+    """Texts that an option of this type does not accept."""
     if isinstance(option.type, click.IntRange):
         return [word(rng), f"{rng.uniform(0, 9):.2f}", "-5", "1e3", ""]
     if isinstance(option.type, click.FloatRange):
@@ -351,7 +350,7 @@ def wrong_option_values(rng: random.Random, option: click.Option) -> list[str]:
 
 
 def bad_settings(rng: random.Random) -> Iterator[Case]:
-    """`train` with values of the right type that no setting takes, and `predict` with inputs that are none."""
+    """`train` with values of the right type but out of range, and `predict` with inputs that are not numbers."""
     values = {
         "hidden_size": ["0", "-3", "1025"],
         "learning_rate": ["0", "-1", "nan", "inf"],
@@ -389,27 +388,28 @@ GENERATORS: list[Callable[[random.Random], Iterator[Case]]] = [
 
 
 def cases(generator: Callable[[random.Random], Iterator[Case]]) -> list[Case]:
-    """A generator's cases, the same each time, each once."""
+    """The cases of a generator: the same in each run, without repetitions."""
     return list(dict.fromkeys(generator(random.Random(SEED))))  # noqa: S311  no secret
 
 
-def assert_refused(case: Case, status: int, out: str, err: str, directory: Path, before: set[str]) -> None:
-    """What holds for every bad input."""
-    told = f"{case}\n→ status {status}\nstdout: {out[:300]}\nstderr: {err[:900]}"
-    assert status == 2, told
-    assert out == "", told
-    assert err.startswith("nnexp: error: "), told
-    assert err.count("\n") == 1, told
-    assert len(err) < 900, told
-    assert "Traceback" not in err, told
-    assert case.names in err, told
-    assert set(os.listdir(directory)) == before, told
+def assert_rejected(case: Case, ended: Ended, directory: Path, before: set[str]) -> None:
+    """What holds for every wrong input."""
+    status, out, err = ended
+    seen = f"{case}\n→ status {status}\nstdout: {out[:300]}\nstderr: {err[:900]}"
+    assert status == 2, seen
+    assert out == "", seen
+    assert err.startswith("nnexp: error: "), seen
+    assert err.count("\n") == 1, seen
+    assert len(err) < 900, seen
+    assert "Traceback" not in err, seen
+    assert case.names in err, seen
+    assert set(os.listdir(directory)) == before, seen
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, no store chosen by the environment, and no terminal."""
-    for variable in ("MLFLOW_TRACKING_URI", "NNEXP_STORAGE", "NNEXP_SPOOL"):
+    """An empty working directory, without variables that choose stores and without a terminal."""
+    for variable in STORES:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr("sys.stdin", io.StringIO())
     monkeypatch.chdir(tmp_path)
@@ -425,31 +425,20 @@ def test_bad_input_is_named_and_nothing_is_written(
         if case.text is not None:
             (workplace / "bad.toml").write_bytes(case.text)
         before = set(os.listdir(workplace))
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = run(case.args)
-        assert_refused(case, status, out.getvalue(), err.getvalue(), workplace, before)
+        assert_rejected(case, called(*case.args), workplace, before)
 
 
 def test_there_are_at_least_two_thousand() -> None:
-    """All different from each other."""
+    """Different cases."""
     assert len({case for generator in GENERATORS for case in cases(generator)}) >= 2000
 
 
 def test_a_sample_of_them_as_real_programs(workplace: Path) -> None:
-    """The console script's own exit status and streams, in a process of its own."""
+    """In new processes, with their own exit status and streams."""
     everything = [case for generator in GENERATORS for case in cases(generator)]
     for case in random.Random(SEED).sample(everything, 8):  # noqa: S311
         if case.text is not None:
             (workplace / "bad.toml").write_bytes(case.text)
         before = set(os.listdir(workplace))
-        root = Path(__file__).parents[2]
-        done = subprocess.run(
-            [sys.executable, "-m", "nnexp", *case.args],
-            env={**os.environ, "PYTHONPATH": str(root)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert_refused(case, done.returncode, done.stdout, done.stderr, workplace, before)
+        done = program(*case.args)
+        assert_rejected(case, Ended(done.returncode, done.stdout, done.stderr), workplace, before)

@@ -1,0 +1,54 @@
+"""The final metrics of a trial by name, each with its better direction: what a sweep may have as its objective.
+
+Their formulas are in `nnexp.recovery.trial_metrics`. A test trains networks and compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from nnexp.network import tasks
+from nnexp.network.reference import has_reference, mirror
+
+Direction = Literal["maximize", "minimize"]
+
+#: The metrics of a task that has a hand-designed reference.
+REFERENCE_METRICS: dict[str, Direction] = {
+    "recovery_rate": "maximize",
+    "recovery_rate_low": "maximize",
+    "recovery_rate_high": "maximize",
+    "contains_rate": "maximize",
+    "mirror_rate": "maximize",  # only where the reference has a mirror image
+    "reference_distance_median": "minimize",
+}
+#: The metrics of every task.
+COMMON_METRICS: dict[str, Direction] = {
+    "solved_rate": "maximize",
+    "correct_rate": "maximize",
+    "confident_rate": "maximize",
+    "diverged_rate": "minimize",
+    "accuracy": "maximize",  # called `accuracy_name`
+    "loss": "minimize",
+    "loss_median": "minimize",
+    "loss_p10": "minimize",
+    "loss_p90": "minimize",
+    "epochs_to_solve_median": "minimize",
+    "train_seconds": "minimize",
+}
+
+
+def accuracy_name(task: tasks.Task) -> str:
+    """The name under which the mean accuracy on ``task`` is logged."""
+    return "xnor_accuracy" if task.spec == "xnor" else "accuracy"
+
+
+def metric_directions(task: tasks.Task) -> dict[str, Direction]:
+    """The final metrics that a sweep of ``task`` logs, each with its better direction; the default objective is first.
+
+    Raises:
+        UsageError: the task's own reference does not solve it.
+    """
+    known = {**REFERENCE_METRICS, **COMMON_METRICS} if has_reference(task) else dict(COMMON_METRICS)
+    if mirror(task) is None:
+        known.pop("mirror_rate", None)
+    return {accuracy_name(task) if name == "accuracy" else name: direction for name, direction in known.items()}
