@@ -157,6 +157,7 @@ def test_doctor_finds_a_sound_store_sound() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long  # `tests/tracking/test_ui.py` starts the same command
 def test_ui_answers_and_stops_cleanly(workplace: Path) -> None:
     """It prints the address of the sweep's page, and SIGTERM ends it with 143."""
     server = subprocess.Popen(
