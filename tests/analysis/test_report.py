@@ -26,6 +26,8 @@ from nnexp.training.trainer import train
 from tests.helpers.chromium import chromium
 from tests.helpers.made_up_sweep import record, run
 
+pytestmark = pytest.mark.xdist_group("report")  # they share the sweeps that they report
+
 Curves = dict[str, list[tuple[int, float]]]
 
 

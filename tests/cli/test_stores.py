@@ -126,6 +126,7 @@ def test_doctor_finds_nothing_wrong_with_sound_stores() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long  # `tests/tracking/test_ui.py` starts the same command
 def test_ui_answers_and_stops_cleanly(workplace: Path) -> None:
     """It prints the address of the sweep's page; after SIGTERM its exit status is 143."""
     server = subprocess.Popen(

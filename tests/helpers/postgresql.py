@@ -72,11 +72,10 @@ class Server:
 
 def programs() -> Path | None:
     """The directory of PostgreSQL's programs, the newest version of several; None if they are not installed."""
-    if on_path := shutil.which("initdb"):
-        return Path(on_path).parent
-    installed = Path("/usr/lib/postgresql").glob("*/bin/initdb")
-    newest = max(installed, key=lambda path: int(path.parts[-3]), default=None)
-    return None if newest is None else newest.parent
+    if installed := list(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        return max(installed, key=lambda path: int(path.parts[-3])).parent
+    on_path = shutil.which("initdb")
+    return Path(on_path).parent if on_path else None
 
 
 @contextmanager

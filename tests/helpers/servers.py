@@ -1,4 +1,4 @@
-"""A real `mlflow server` for tests, on a free loopback port and stopped at the end."""
+"""`mlflow server` for tests: on a free loopback port, stopped at the end."""
 
 from __future__ import annotations
 
@@ -13,6 +13,22 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
+
+from tests.helpers.sampling import sample
+
+#: Parameters: `mlflow server` on SQLite, and on PostgreSQL; the gate takes one of them. Tests that share a server are
+#: one group of pytest-xdist, since each of its processes would start its own.
+SHARED = pytest.mark.xdist_group("tracking-server")
+SERVERS = sample(
+    [
+        pytest.param("server", marks=[pytest.mark.slow, SHARED]),
+        pytest.param("postgresql", marks=[pytest.mark.slow, pytest.mark.postgresql, SHARED]),
+    ],
+    1,
+    "tracking server",
+)
 
 
 def free_port() -> int:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
@@ -49,18 +50,18 @@ def plan(**changes: Any) -> sweep_file.Sweep:
 
 
 @functools.cache
-def _empty_database(directory: Path) -> Path:
-    """A tracking database without a sweep: making its tables takes seconds."""
-    path = directory / "empty.db"
-    Tracking(f"sqlite:///{path}")
-    return path
+def _empty() -> tempfile.TemporaryDirectory[str]:
+    """A directory with a tracking database that holds no sweep, made once per process: its tables take seconds."""
+    directory = tempfile.TemporaryDirectory(prefix="nnexp-empty-")
+    Tracking(f"sqlite:///{directory.name}/mlflow.db")
+    return directory
 
 
-def stores(directory: Path, storage: str | None = None, templates: Path | None = None) -> Stores:
+def stores(directory: Path) -> Stores:
     """New stores in ``directory``."""
     if not (directory / "mlflow.db").exists():
-        shutil.copy(_empty_database(templates or directory.parent), directory / "mlflow.db")
-    return Stores(f"sqlite:///{directory}/mlflow.db", storage or str(directory / "nnexp.journal"), directory / "spool")
+        shutil.copy(f"{_empty().name}/mlflow.db", directory)
+    return Stores(f"sqlite:///{directory}/mlflow.db", str(directory / "nnexp.journal"), directory / "spool")
 
 
 def copied(source: Path, target: Path) -> Stores:

@@ -11,8 +11,10 @@ import pytest
 
 from nnexp.study import Store, SweepStudy, Worker, open_storage
 from tests.helpers.postgresql import Server
+from tests.helpers.sampling import sample
 
-KINDS = ("journal", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql))
+#: The embedded store always; in the gate each test takes one of the others.
+OTHERS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql))
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +25,15 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=KINDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test of a store is one over each kind of store, unless it says which."""
+    says = any("url" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "url" in metafunc.fixturenames and not says:
+        kinds = ["journal", *sample(OTHERS, 1, metafunc.function.__name__)]
+        metafunc.parametrize("url", kinds, indirect=True)
+
+
+@pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a new study store."""
     if request.param == "postgresql":

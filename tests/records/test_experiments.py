@@ -19,6 +19,7 @@ from nnexp import Settings
 from nnexp.network import initializers
 from nnexp.recovery import grades as recovery
 from nnexp.search import sweep_file
+from tests.helpers.sampling import sample
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 sys.path.insert(0, str(EXPERIMENTS))
@@ -119,7 +120,7 @@ def test_check_compares_with_the_recorded_table(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["encoding", "parity3"])
+@pytest.mark.parametrize("name", sample(["encoding", "parity3"], 1, "real sweeps"))
 def test_a_real_sweep_finds_what_the_recorder_writes(name: str, tmp_path: Path) -> None:
     """`nnexp sweep` on the same file, through Optuna and MLflow, has the recorder's rates in every cell."""
     small = [*SMALL[name], "space.learning_rate=2.0", "seeds=64", "epochs=400"]

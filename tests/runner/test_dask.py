@@ -20,7 +20,11 @@ from tests.helpers.servers import free_port
 
 distributed = pytest.importorskip("distributed")
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Dask's own, of its event loops at the end
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("dask"),  # they share the cluster
+    pytest.mark.filterwarnings("default"),  # Dask's own, of its event loops at the end
+]
 
 SETTINGS = Settings(task="xnor", hidden_size=3, learning_rate=1.0, init="glorot_uniform", epochs=300, seeds=600)
 

@@ -27,6 +27,9 @@ from nnexp.tracking.store import Tracking
 from nnexp.tracking.trial_run import spool_evidence
 from tests.helpers import small_sweeps
 from tests.helpers.finished_trials import spooled
+from tests.helpers.sampling import sample
+
+pytestmark = pytest.mark.xdist_group("doctor")  # they share the sweeps that they damage
 
 PLAN = small_sweeps.plan(trials=6)
 OPEN = small_sweeps.plan(name="open", trials=9)
@@ -239,7 +242,7 @@ def test_nothing_is_found_on_sound_stores(where: Stores) -> None:
     assert doctor.deliver(where) == []
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", sample(list(DAMAGES), 12, "damages"))
 def test_each_kind_of_damage_is_found_and_explained(where: Stores, damage: str) -> None:
     """In a line that names the sweep; a look alone mends nothing."""
     kind, words, plant = DAMAGES[damage]

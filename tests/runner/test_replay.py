@@ -11,17 +11,18 @@ import pytest
 from nnexp.runner.replay import replay
 from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
+from tests.helpers.sampling import LONG
 
-PLAN = small_sweeps.plan(trials=50, epochs=64, batch=8, pruner="asha", objective="loss")
+PLAN = small_sweeps.plan(trials=50 if LONG else 16, epochs=64, batch=8, pruner="asha", objective="loss")
 
 
 @pytest.mark.slow
 def test_every_run_of_a_sweep_replays_as_identical(tmp_path: Path) -> None:
-    """50 runs, those that were pruned among them; one of them by the command."""
+    """Those that were pruned among them; one of them by the command."""
     where = small_sweeps.stores(tmp_path)
     small_sweeps.run(PLAN, where)
     runs = Tracking(where.tracking_uri).runs(PLAN.name)
-    assert [run.trial for run in runs] == list(range(50))
+    assert [run.trial for run in runs] == list(range(PLAN.trials))
     assert {run.status for run in runs} == {"FINISHED", "KILLED"}
     for run in runs:
         outcome = replay(run.run_id, where)

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import queue
-import random
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 
 from nnexp.study import Store, SweepStudy, Worker, open_storage
 from tests.helpers.postgresql import Server, running
+from tests.helpers.sampling import generator, sample
 from tests.helpers.small_study import FINAL_METRICS, in_child, make, work
 
 pytest_plugins = ["tests.helpers.study_stores"]
@@ -43,48 +43,61 @@ URLS = (
 )
 
 
-def run_worker(url: str, name: str, sampler: str, last: int) -> None:
-    """Run a worker that makes every kind of write; the process ends just before write number ``last``."""
-    store = open_storage(url)
-    exit_before(store, last)
-    study = SweepStudy.create(store, make(name=name, sampler=sampler, trials=4))
-    study.max_deaths = 9
-    worker = Worker.join(study)
-    worker.hand_back(worker.claim(2)[1:])
-    worker.count_pool_death(worker.held)
-    worker.reclaim_dead()
-    for claim in worker.claim(3):
-        worker.set_intermediate_value(claim, 1, 0.5)
-        worker.finish(claim, "COMPLETE", [0.5], FINAL_METRICS)
-    study.set("parent", "run")
-    worker.leave()
+def run_worker(url: str, name: str, sampler: str, last: int) -> int:
+    """Run a worker that makes every kind of write; the process ends just before write number ``last`` (0: never).
+
+    Returns:
+        The number of writes.
+    """
+    with open_storage(url) as store:
+        writes = exit_before(store, last)
+        study = SweepStudy.create(store, make(name=name, sampler=sampler, trials=4))
+        study.max_deaths = 9
+        worker = Worker.join(study)
+        worker.hand_back(worker.claim(2)[1:])
+        worker.count_pool_death(worker.held)
+        worker.reclaim_dead()
+        for claim in worker.claim(3):
+            worker.set_intermediate_value(claim, 1, 0.5)
+            worker.finish(claim, "COMPLETE", [0.5], FINAL_METRICS)
+        study.set("parent", "run")
+        worker.leave()
+        return len(writes)
 
 
-def exit_before(store: Store, last: int) -> None:
-    """Count the store's writes, and end the process before write number ``last``."""
-    writes = iter(range(1, 1_000_000))
+def exit_before(store: Store, last: int) -> list[str]:
+    """List the store's writes from now on, and end the process before write number ``last``."""
+    writes: list[str] = []
 
-    def counted(method: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(method: Callable[..., Any], name: str) -> Callable[..., Any]:
         def write(*args: Any, **more: Any) -> Any:
-            if next(writes) == last:
+            writes.append(name)
+            if len(writes) == last:
                 os._exit(KILLED)
             return method(*args, **more)
 
         return write
 
     for name in WRITES:
-        setattr(store.storage, name, counted(getattr(store.storage, name)))
+        setattr(store.storage, name, counted(getattr(store.storage, name), name))
+    return writes
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 @pytest.mark.parametrize("url", URLS, indirect=True)
-def test_killed_between_any_two_writes(url: str, another: Callable[[], Store], sampler: str) -> None:
-    """Another process finishes the sweep, with each trial once and its parameters, whichever write came last."""
+def test_killed_between_any_two_writes(
+    url: str, another: Callable[[], Store], sampler: str, request: pytest.FixtureRequest
+) -> None:
+    """Another process finishes the sweep, with each trial once and its parameters, whichever write came last.
+
+    The gate takes a sample of the writes.
+    """
     undisturbed = work(Worker.join(SweepStudy.create(another(), make(name="undisturbed", sampler=sampler, trials=4))))
-    points = 0
-    while True:
-        name = f"killed{points}"
-        status = in_child(functools.partial(run_worker, url, name, sampler, points + 1))
+    writes = run_worker(url, "counted", sampler, 0)
+    assert writes > 20, "the writes of a worker were not all reached"
+    for last in sample(range(1, writes + 1), 4, request.node.name):
+        name = f"killed{last}"
+        assert in_child(functools.partial(run_worker, url, name, sampler, last)) == KILLED
         worker = Worker.join(SweepStudy.create(another(), make(name=name, sampler=sampler, trials=4)))
         worker.study.max_deaths = 9
         assert worker.reclaim_dead().set_aside == []
@@ -96,11 +109,6 @@ def test_killed_between_any_two_writes(url: str, another: Callable[[], Store], s
         assert all(done[t.number] == t.params for t in study.trials() if t.number in done)
         if sampler == "random":
             assert {t.number: t.params for t in study.trials()} == undisturbed
-        if status == 0:
-            break
-        assert status == KILLED
-        points += 1
-    assert points > 20, "the writes of a worker were not all reached"
 
 
 WORKER = """
@@ -211,23 +219,25 @@ def background(task: Callable[[], None]) -> Iterator[int]:
 @pytest.mark.slow
 def test_killed_at_random_again_and_again(url: str, store: Store) -> None:
     """A sweep whose worker is killed at random twelve times has the same trials as one without kills."""
-    random.seed(url)
-    sweep = make(trials=60)
-    SweepStudy.create(store, sweep)
+    chance = generator("killed at random again and again")
+    SweepStudy.create(store, make(trials=60))
 
-    def run_until_killed() -> None:
+    def join(store: Store) -> Worker:
+        worker = Worker.join(SweepStudy.open(store, "s"))
+        worker.study.max_deaths = 100  # the test kills the workers, not a trial
+        worker.reclaim_dead()
+        return worker
+
+    def run_until_killed(seconds: float) -> None:
         with open_storage(url) as mine:
-            worker = Worker.join(SweepStudy.open(mine, "s"))
-            worker.study.max_deaths = 100  # the test kills it, not its trials
-            worker.reclaim_dead()
-            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.001, 0.15))  # noqa: S311
+            worker = join(mine)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
             signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
             work(worker)
 
     for _ in range(12):
-        assert in_child(run_until_killed) in (-signal.SIGKILL, 0)
-    last = Worker.join(SweepStudy.open(store, "s"))
-    last.reclaim_dead()
+        assert in_child(functools.partial(run_until_killed, chance.uniform(0.001, 0.15))) in (-signal.SIGKILL, 0)
+    last = join(store)
     work(last)
     study = SweepStudy.create(store, make(name="undisturbed", trials=60))
     assert {t.number: t.params for t in last.study.trials()} == work(Worker.join(study))

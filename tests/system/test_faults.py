@@ -1,7 +1,8 @@
 """A sweep's process dies right before each of its effects on the stores and the spool, and the next start mends it.
 
-The effects are not sampled: an undisturbed process names them all, then one process dies before each. They are the
-writes to the study, the tracking database's commits, and every file or directory made, renamed or removed.
+An undisturbed process names all effects; then one process dies before each of them: in the long mode before every
+one, in the gate before a sample. They are the writes to the study, the tracking database's commits, and every file or
+directory made, renamed or removed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from nnexp.tracking.delivery import Writer
 from nnexp.tracking.outbox import Entry
 from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
+from tests.helpers.sampling import sample
 from tests.helpers.small_study import in_child
 from tests.study.test_faults import KILLED, WRITES
 
@@ -234,7 +236,7 @@ def killed_before_each(
 
     def stores(name: str) -> Stores:
         (tmp_path / name).mkdir()
-        return small_sweeps.stores(tmp_path / name, templates=tmp_path)
+        return small_sweeps.stores(tmp_path / name)
 
     undisturbed = stores("undisturbed")
     assert in_child(functools.partial(life, undisturbed, 0)) == 0
@@ -248,7 +250,7 @@ def killed_before_each(
         mend(where)
         assert_mended(where, networks)
 
-    for fatal, effect in enumerate(known, 1):
+    for fatal, effect in sample(list(enumerate(known, 1)), 10, life.__name__):
         where = stores(f"killed{fatal}")
         assert in_child(functools.partial(life, where, fatal)) == KILLED, effect
         assert effects_of(where) == known[:fatal], "each life has the same course"

@@ -22,6 +22,7 @@ from nnexp.runner.retry import Retry
 from nnexp.stores import Stores
 from nnexp.study import Worker
 from tests.helpers import small_sweeps
+from tests.helpers.sampling import sample
 from tests.helpers.small_study import in_child
 from tests.system.test_faults import PLAN, assert_mended, start_again, without_answer
 
@@ -85,7 +86,7 @@ def assert_ends(where: Stores) -> None:
 def where(tmp_path: Path) -> Stores:
     """New stores in a directory."""
     (tmp_path / "stores").mkdir()
-    return small_sweeps.stores(tmp_path / "stores", templates=tmp_path)
+    return small_sweeps.stores(tmp_path / "stores")
 
 
 @pytest.fixture
@@ -104,10 +105,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.parametrize("left", [0, 32, 96])
+@pytest.mark.parametrize("left", sample([0, 32, 96], 1, "full disk"))
 def test_full_disk(tmp_path: Path, disk: Path, left: int) -> None:
     """So many KiB are left: for nothing, for the start, for some of the trials' evidence."""
-    where = small_sweeps.stores(disk, templates=tmp_path)
+    where = small_sweeps.stores(disk)
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize
     (disk / "filler").write_bytes(bytes(free - left * 1024))
     assert_refused(sweep(where), "No space left", "the disk is full")
@@ -117,7 +118,7 @@ def test_full_disk(tmp_path: Path, disk: Path, left: int) -> None:
 
 def test_read_only_directory(tmp_path: Path, disk: Path) -> None:
     """Nothing can be written, root or not."""
-    where = small_sweeps.stores(disk, templates=tmp_path)
+    where = small_sweeps.stores(disk)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     assert_refused(sweep(where), "Read-only file system", "read-only")
     subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
@@ -134,7 +135,7 @@ def test_locked_tracking_database(where: Stores) -> None:
     assert_ends(where)
 
 
-@pytest.mark.parametrize("more", [1, 4])
+@pytest.mark.parametrize("more", sample([1, 4], 1, "open files"))
 def test_no_more_open_files(where: Stores, more: int) -> None:
     """A limit that leaves the process next to none."""
 

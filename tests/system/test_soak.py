@@ -1,6 +1,6 @@
 """Whole sweeps killed at random, with all their processes, and run again until done: nothing is lost, nothing doubled.
 
-The default mode kills at least 10 times, the long one at least 100, start-up and conclusion included.
+The gate kills at least 4 times, the long mode at least 100 times, start and conclusion of a sweep included.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
 from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
-from tests.helpers.postgresql import running
+from tests.helpers.sampling import LONG, generator, sample
 
-LONG = os.environ.get("NNEXP_LONG") == "1"
-SEED = 20240601
 #: Seconds from a process's start to the end of its sweep, about; kills come at any time within.
 LIFE = 9.0 if LONG else 6.0
 #: Kills of one sweep, at most: a setting that were killed in every one of them would rightly be set aside.
@@ -157,13 +155,13 @@ def assert_same(sweep: sweep_file.Sweep, where: Stores, undisturbed: Callable[..
 
 def soak(samplers: Iterator[str], kills: int, directory: Path, undisturbed: Callable[..., Any], *, cold: bool) -> int:
     """Kill sweeps, one after the other, until there were so many kills."""
-    chance = random.Random(SEED)  # noqa: S311
+    chance = generator("kills of sweeps")
     done = rounds = 0
     while done < kills:
         sweep = plan(next(samplers))
         home = directory / f"sweep{rounds}"
         home.mkdir()
-        where = small_sweeps.stores(home, templates=directory)
+        where = small_sweeps.stores(home)
         done += killed_and_resumed(sweep, where, min(KILLS, kills - done), chance, cold=cold)
         assert_same(sweep, where, undisturbed)
         shutil.rmtree(home)
@@ -175,7 +173,8 @@ def soak(samplers: Iterator[str], kills: int, directory: Path, undisturbed: Call
 @pytest.mark.slow
 def test_killed_at_random_and_resumed(tmp_path: Path, undisturbed: Callable[..., Any]) -> None:
     """Exactly the budget, one whole run to each trial, and the same networks to the bit."""
-    assert soak(iter(cycle(("random", "tpe"))), 10, tmp_path, undisturbed, cold=False) >= 10
+    samplers = generator("samplers").sample(("random", "tpe"), 2)
+    assert soak(iter(cycle(samplers)), 4, tmp_path, undisturbed, cold=False) >= 4
 
 
 @pytest.mark.slow
@@ -185,25 +184,26 @@ def test_killed_a_hundred_times_and_resumed(tmp_path: Path, undisturbed: Callabl
     assert soak(iter(cycle((*PURE, "tpe"))), 100, tmp_path, undisturbed, cold=True) >= 100
 
 
-@contextlib.contextmanager
-def kind_of_stores(kind: str, directory: Path) -> Iterator[Stores]:
+@pytest.fixture
+def where(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Stores:
     """The embedded stores, or both in databases of a real PostgreSQL server."""
     if kind == "embedded":
-        yield small_sweeps.stores(directory)
-        return
-    with running() as server:
-        yield Stores(server.database(), server.database(), directory / "spool")
+        return small_sweeps.stores(tmp_path)
+    server = request.getfixturevalue("postgresql")
+    return Stores(server.database(), server.database(), tmp_path / "spool")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["embedded", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-def test_three_workers_killed_at_random(kind: str, tmp_path: Path, undisturbed: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(
+    "kind", sample(["embedded", pytest.param("postgresql", marks=pytest.mark.postgresql)], 1, "stores of three workers")
+)
+def test_three_workers_killed_at_random(where: Stores, tmp_path: Path, undisturbed: Callable[..., Any]) -> None:
     """Three processes share a study; one of them is killed, at random, and another comes, again and again."""
     kills = 40 if LONG else 3
-    chance = random.Random(SEED)  # noqa: S311
+    chance = generator("kills of workers")
     sweep = plan("random", trials=120 if LONG else 24, seeds=64, epochs=400)
     log = tmp_path / "log"
-    with kind_of_stores(kind, tmp_path) as where, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         with open_storage(where.storage) as storage:
             SweepStudy.create(storage, sweep)
 

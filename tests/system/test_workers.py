@@ -23,7 +23,7 @@ from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
 from tests.helpers.podman import ROOT, wait_for
 from tests.helpers.postgresql import Server, running
-from tests.helpers.servers import MlflowServer
+from tests.helpers.servers import SERVERS, MlflowServer, mlflow_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
 
@@ -31,8 +31,8 @@ WORKERS = 4
 
 
 def plan(**changes: Any) -> sweep_file.Sweep:
-    """A sweep that outlasts the start of four workers."""
-    return small_sweeps.plan(**{"trials": 32, "seeds": 64, "epochs": 400, **changes})
+    """A sweep that outlasts the start of four workers, of a task whose registered model no other test looks at."""
+    return small_sweeps.plan(**{"task": "parity:3", "trials": 32, "seeds": 64, "epochs": 400, **changes})
 
 
 @dataclass
@@ -56,10 +56,8 @@ class Worker:
 
 @dataclass
 class Site:
-    """The two servers, and the workers on one study; killed at the end."""
+    """The stores of two servers, and the workers on one study; killed at the end."""
 
-    database: Server
-    server: MlflowServer
     stores: Stores
     directory: Path
     workers: list[Worker] = field(default_factory=list)
@@ -90,21 +88,18 @@ class Site:
         """The workers' exit statuses."""
         return [worker.process.wait(seconds) for worker in self.workers]
 
+    def __enter__(self) -> Site:
+        """No worker yet."""
+        return self
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """Both servers, really running; no worker yet."""
-    with running() as database, contextlib.ExitStack() as stack:
-        server = MlflowServer(database.database(), tmp_path / "server")
-        stack.callback(server.kill)
-        server.start()
-        found = Site(database, server, Stores(server.uri, database.database(), tmp_path / "spool"), tmp_path)
-        stack.callback(lambda: [worker.kill() for worker in found.workers])
-        yield found
+    def __exit__(self, *_: object) -> None:
+        """Kill those that still work."""
+        for worker in self.workers:
+            worker.kill()
 
 
 def assert_once(site: Site, sweep: sweep_file.Sweep) -> list[Trial]:
-    """Exactly the budget in both stores, no run doubled or left, all settings different; gives the study's trials."""
+    """Exactly the budget in both stores, no run doubled or left, all settings different; returns the study's trials."""
     small_sweeps.assert_whole(sweep, site.stores)
     trials = site.trials(sweep.name)
     assert [trial.number for trial in trials] == list(range(sweep.trials))
@@ -117,25 +112,43 @@ def assert_once(site: Site, sweep: sweep_file.Sweep) -> list[Trial]:
     return trials
 
 
-def test_four_workers_share_a_study(site: Site) -> None:
+@pytest.mark.parametrize("tracking_store", SERVERS, indirect=True)
+def test_four_workers_share_a_study(tracking_store: str, postgresql: Server, tmp_path: Path) -> None:
     """Each takes part, each ends with status 0 and an empty spool, and nothing is done twice."""
     sweep = plan(sampler="tpe")
-    sweeps.submit(sweep, stores=site.stores)
-    for _ in range(WORKERS):
-        site.start()
-    assert site.wait() == [0] * WORKERS, [worker.log[-2000:] for worker in site.workers]
-    trials = assert_once(site, sweep)
+    with Site(Stores(tracking_store, postgresql.database(), tmp_path / "spool"), tmp_path) as site:
+        sweeps.submit(sweep, stores=site.stores)
+        for _ in range(WORKERS):
+            site.start()
+        assert site.wait() == [0] * WORKERS, [worker.log[-2000:] for worker in site.workers]
+        trials = assert_once(site, sweep)
     assert len({trial.owner for trial in trials}) == WORKERS
     assert {trial.attempt for trial in trials} == {1}
     assert [path for worker in site.workers for path in worker.directory.rglob("spool/**/*") if path.is_file()] == []
 
 
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[tuple[Server, MlflowServer]]:
+    """PostgreSQL and `mlflow server` on it, to be killed."""
+    with running() as database, mlflow_server(database.database(), tmp_path / "server") as server:
+        yield database, server
+
+
+@pytest.fixture
+def site(servers: tuple[Server, MlflowServer], tmp_path: Path) -> Iterator[Site]:
+    """Their stores."""
+    database, server = servers
+    with Site(Stores(server.uri, database.database(), tmp_path / "spool"), tmp_path) as found:
+        yield found
+
+
 @pytest.mark.long
-def test_workers_and_servers_are_killed_in_mid_sweep(site: Site) -> None:
+def test_workers_and_servers_are_killed_in_mid_sweep(site: Site, servers: tuple[Server, MlflowServer]) -> None:
     """Workers killed with their spools, PostgreSQL crashed, then the tracking server: the same in the end.
 
     Fresh workers come for those that went, and train again what these had not delivered.
     """
+    database, server = servers
     sweep = plan(sampler="random", trials=160, lease=4.0)
     sweeps.submit(sweep, stores=site.stores)
 
@@ -153,14 +166,14 @@ def test_workers_and_servers_are_killed_in_mid_sweep(site: Site) -> None:
     for _ in killed:
         site.start()
     done = past(done + 4)
-    site.database.stop("immediate")
-    site.database.start()
+    database.stop("immediate")
+    database.start()
     done = past(done + 4)
-    site.server.kill()
+    server.kill()
     killed.append(site.workers.pop(0))
     assert killed[-1].kill() == -signal.SIGKILL
     past(done + 2)  # the others go on without it
-    site.server.start()
+    server.start()
     site.start()
     assert set(site.wait()) <= {0, 1}, [worker.log[-2000:] for worker in site.workers]
     last = site.start()  # for those whose store was away for too long

@@ -16,6 +16,7 @@ import pytest
 
 from nnexp.errors import StoreError, UsageError
 from nnexp.tracking import ui
+from tests.helpers.sampling import sample
 
 
 @pytest.mark.slow
@@ -31,7 +32,9 @@ def test_server_answers_until_the_end_of_the_block(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), sample([(signal.SIGINT, 130), (signal.SIGTERM, 143)], 1, "signals to the UI")
+)
 def test_ui_command_prints_its_page_and_ends_by_a_signal(tmp_path: Path, number: signal.Signals, status: int) -> None:
     """`nnexp ui` prints the address once it answers; the signal ends it and its server."""
     environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}

@@ -7,7 +7,7 @@ import json
 
 import pytest
 import threadpoolctl
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nnexp.network import tasks
@@ -16,9 +16,6 @@ from nnexp.training import tile, trainer
 
 EPOCHS, POOL = 110, 200
 ANOTHER_ORDER = '{"inputs": [[1, 1], [0, 1], [1, 0], [0, 0]], "targets": [1, 0, 0, 1]}'
-COMPOSITIONS = settings(
-    max_examples=200, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 
 
 @functools.cache
@@ -80,8 +77,7 @@ def assert_same_bits(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@seed(20240501)
-@COMPOSITIONS
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_company_any_cut_any_tile_width_gives_the_same_bits(
     dtype: str, data: st.DataObject, monkeypatch: pytest.MonkeyPatch
@@ -106,8 +102,6 @@ def wide(dtype: str) -> tuple[Settings, ...]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@seed(20240502)
-@COMPOSITIONS
 @given(data=st.data())
 def test_a_thousand_samples_give_the_same_bits_in_any_company(dtype: str, data: st.DataObject) -> None:
     """Long sums over samples are where BLAS and NumPy choose their order by size."""
