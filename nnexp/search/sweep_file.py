@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from nnexp.errors import NnexpError, UsageError, nearest
 from nnexp.network import tasks
-from nnexp.network.reference import has_reference, mirror
+from nnexp.network.reference import has_reference, mirrors
 from nnexp.network.settings import DType, Settings, Stop, describe
 from nnexp.search import space
 from nnexp.search.space import Choice, Dimension, Fixed, FloatRange, IntRange
@@ -32,6 +32,8 @@ REFERENCE_METRICS = (
     "recovery_rate_high",
     "contains_rate",
     "mirror_rate",
+    "needed_rate",
+    "design_share_median",
     "reference_distance_median",
 )
 #: Metrics of every task; ``accuracy`` is called ``xnor_accuracy`` where the task is xnor.
@@ -189,7 +191,7 @@ def metrics(task: tasks.Task) -> tuple[str, ...]:
         UsageError: the task's own reference does not solve it.
     """
     known: tuple[str, ...] = (*REFERENCE_METRICS, *COMMON_METRICS) if has_reference(task) else COMMON_METRICS
-    if mirror(task) is None:
+    if mirrors(task) is None:
         known = tuple(name for name in known if name != "mirror_rate")
     return tuple("xnor_accuracy" if name == "accuracy" and task.spec == "xnor" else name for name in known)
 
