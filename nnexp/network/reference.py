@@ -1,29 +1,36 @@
-"""The hand-designed networks, and the exact changes of form between which they do not change (floor 1).
+"""The hand-designed networks, their mirrors, and the exact changes of form that keep a network's function.
 
 Axes: R networks (here 1), K hidden units of a reference, N inputs, M samples.
 
 For XNOR, from the source text (sigmoid hidden units): a1 = x1 AND x2, a2 = NOT x1 AND NOT x2, output = a1 OR a2. XOR is
-that network with its output negated. The source has none for parity:3; ours counts: its three hidden units ask whether
-at least one, two and three inputs are 1, and the output adds and subtracts them in turn (1 - 1 + 1).
+that network with its output negated. Two families of designs are those of Rumelhart, Hinton and Williams (Learning
+internal representations by error propagation, 1986). For parity:N hidden unit k is on when at least k inputs are, and
+the output adds and subtracts the units in turn (1 - 1 + 1 ...). For symmetry:N two hidden units compare the halves of
+the input: mirrored weights are equal and opposite, their sizes powers of two, so that only a symmetric input sums to 0;
+one unit is on when the first half is larger, the other when the second half is, and the output is their NOR.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnexp.errors import UsageError
 from nnexp.network import tasks
-from nnexp.network.model import Network, check_name, encode, forward, hidden, logits, losses
+from nnexp.network.model import Network, check_name, encode, hidden, logits, losses
 from nnexp.network.settings import ACTIVATIONS, ENCODINGS, Activation, Encoding
 from nnexp.network.tasks import ReferenceWeights, Task
 
 _XNOR: ReferenceWeights = (((20.0, 20.0), (-20.0, -20.0)), (-30.0, 10.0), (20.0, 20.0), -10.0)
 _XOR: ReferenceWeights = (*_XNOR[:2], (-20.0, -20.0), 10.0)
-_PARITY_3: ReferenceWeights = (((20.0, 20.0, 20.0),) * 3, (-10.0, -30.0, -50.0), (20.0, -20.0, 20.0), -10.0)
-_KNOWN = {"xnor": _XNOR, "xor": _XOR, "parity:3": _PARITY_3}
+
+#: Up to this many inputs the symmetries of a task that permute its inputs are searched too (N! 2^N are tried).
+MAX_PERMUTED = 6
 
 
 def solving_loss(n_samples: int) -> float:
@@ -57,33 +64,85 @@ def reference(task: Task | str, activation: Activation = "sigmoid", encoding: En
     if found is None:
         raise UsageError(
             f"task = {wanted.spec!r}: no hand-designed network is known for it;"
-            f" expected one of {', '.join(_KNOWN)}, or a [task] table with a reference"
+            " expected xnor, xor, parity:N, symmetry:N, or a [task] table with a reference"
         )
     form = found.copy() if activation == "sigmoid" else to_tanh(found)
     return to_encoding(form, encoding)
 
 
-def mirror(task: Task | str, encoding: Encoding = "binary") -> Network | None:
-    """The reference with x1 complemented and the output negated, R = 1 in tanh form, where that solves the same task.
+def mirrors(task: Task | str, encoding: Encoding = "binary") -> Network | None:
+    """The other solutions that are the reference read through a symmetry of the task, R >= 1 of them in tanh form.
 
-    It does for XNOR, XOR and parity: for XNOR it is the other logic, {x1 AND NOT x2, NOT x1 AND x2}, then NOR.
-    None where it does not, or where there is no reference.
+    A symmetry permutes and complements inputs such that all targets stay as they are, or all are negated. Applied to
+    the reference (with its output negated where the targets are) it gives a network that solves the same task. Those
+    whose hidden units compute the reference's own logic are left out, and of several with the same logic there is one.
+    For XNOR there is one mirror, {x1 AND NOT x2, NOT x1 AND x2}, then NOR; for parity:3 there are three.
+
+    Tasks of more than `MAX_PERMUTED` inputs are read through complements alone.
+
+    Returns:
+        None where there is no reference, or no mirror.
 
     Raises:
         UsageError: an unknown name, or a table whose reference does not solve it.
     """
-    wanted = _task(task)
-    found = _designed(wanted)
-    if found is None:
+    found = _mirrors(_task(task))
+    return None if found is None else to_encoding(found, encoding)
+
+
+@functools.lru_cache(maxsize=256)
+def _mirrors(task: Task) -> Network | None:
+    designed = _designed(task)
+    if designed is None:
         return None
-    tanh = to_tanh(found)
-    W1 = tanh.W1.copy()
-    W1[:, :, 0] *= -1  # w (1 - x1) = -w x1 + w
-    mirrored = tanh.with_weights(W1, tanh.b1 + tanh.W1[:, :, 0], -tanh.W2, -tanh.b2)
-    X, Y = encode(wanted, "binary")
-    A1, Z2 = forward(mirrored, X)
-    solves = bool(((2 * Y - 1) * Z2 > 0).all() and (A1 != 0).all())
-    return to_encoding(mirrored, encoding) if solves else None
+    tanh = to_tanh(designed)
+    positive = hidden(tanh, encode(task, "binary")[0])[0] > 0
+    images: dict[bytes, Network] = {}
+    for order, complemented, rows, negated in _symmetries(task):
+        logic = _logic(positive[:, rows])
+        if logic not in images:
+            images[logic] = _image(tanh, order, complemented, negated)
+    del images[_logic(positive)]
+    if not images:
+        return None
+    arrays = zip(*(image.weights for image in images.values()), strict=True)
+    return tanh.with_weights(*(np.concatenate(parts) for parts in arrays))
+
+
+def _symmetries(task: Task) -> Iterator[tuple[list[int], NDArray[np.bool_], NDArray[np.int64], bool]]:
+    """The symmetries of a truth table: x -> x[order] with some inputs complemented.
+
+    Yields:
+        The order (N,); which inputs are complemented (N,); the row that each row becomes (M,); whether the targets are
+        negated.
+    """
+    N = task.n_inputs
+    bits, targets = np.array(task.inputs), np.array(task.targets)
+    powers = 1 << np.arange(N)
+    row_of = np.full(1 << N, -1)
+    row_of[bits @ powers] = np.arange(task.n_samples)
+    masks = np.arange(1 << N)
+    orders = itertools.permutations(range(N)) if N <= MAX_PERMUTED else [tuple(range(N))]
+    for order in map(list, orders):
+        rows = row_of[(bits[:, order] @ powers) ^ masks[:, None]]  # (masks, M)
+        negated = targets[rows] != targets
+        valid = (rows >= 0).all(axis=1) & (negated == negated[:, :1]).all(axis=1)
+        for mask in np.flatnonzero(valid):
+            yield order, (mask & powers) > 0, rows[mask], bool(negated[mask, 0])
+
+
+def _logic(positive: NDArray[np.bool_]) -> bytes:
+    """What identifies a set of hidden units by their signs at the samples (K, M), up to flips and order."""
+    return b"".join(sorted(np.packbits(row).tobytes() for row in positive ^ positive[:, :1]))
+
+
+def _image(tanh: Network, order: list[int], complemented: NDArray[np.bool_], negated: bool) -> Network:
+    """The network that sees x[order], some inputs complemented: w (1 - x) = -w x + w."""
+    W1 = np.empty_like(tanh.W1)
+    W1[:, :, order] = np.where(complemented, -tanh.W1, tanh.W1)
+    b1 = tanh.b1 + (tanh.W1 * complemented).sum(axis=2)
+    sign = -1 if negated else 1
+    return tanh.with_weights(W1, b1, sign * tanh.W2, sign * tanh.b2)
 
 
 def to_tanh(network: Network) -> Network:
@@ -117,10 +176,22 @@ def _task(task: Task | str) -> Task:
     return tasks.get(task) if isinstance(task, str) else task
 
 
+def _known(task: Task) -> ReferenceWeights | None:
+    name, N = task.spec.partition(":")[0], task.n_inputs
+    if name == "parity":
+        biases = tuple(-20.0 * k + 10 for k in range(1, N + 1))
+        return ((20.0,) * N,) * N, biases, tuple(20.0 * (-1) ** k for k in range(N)), -10.0
+    if name == "symmetry":
+        half = [20.0 * 2**k for k in range(N // 2)]
+        rising = (*half, *[0.0] * (N % 2), *(-w for w in reversed(half)))
+        return (rising, tuple(-w for w in rising)), (-10.0, -10.0), (-20.0, -20.0), 10.0
+    return {"xnor": _XNOR, "xor": _XOR}.get(name)
+
+
 @functools.lru_cache(maxsize=256)
 def _designed(task: Task) -> Network | None:
     """The reference as designed: sigmoid hidden units, 0/1 inputs. A table's own is checked."""
-    weights = task.reference if task.is_custom else _KNOWN.get(task.spec)
+    weights = task.reference if task.is_custom else _known(task)
     if weights is None:
         return None
     designed = Network(*(np.array([array]) for array in weights), activation="sigmoid")

@@ -67,13 +67,14 @@ _TWO_INPUT: dict[str, Callable[[int, int], bool]] = {
 _N_INPUT: dict[str, Callable[[Sequence[int]], bool]] = {
     "parity": lambda row: sum(row) % 2 == 1,
     "majority": lambda row: 2 * sum(row) > len(row),
+    "symmetry": lambda row: tuple(row) == tuple(reversed(row)),
 }
 NAMES = (*_TWO_INPUT, *(f"{name}:N" for name in _N_INPUT))
 
 
 @functools.lru_cache(maxsize=256)
 def get(spec: str) -> Task:
-    """The task that ``spec`` names: a known name, ``parity:N``, ``majority:N`` (N from 2 to 10), or a table as JSON.
+    """The task that ``spec`` names: a name, with a number of inputs from 2 to 10 as in ``parity:3``, or a table as JSON.
 
     Raises:
         UsageError: an unknown name, an N out of range, or a table that is not a truth table.

@@ -207,22 +207,18 @@ def _literal_tanh(designed: Network, task: Task) -> dict[str, Any]:
     return {**form, "outputs": plain(np.tanh(np.array(z2))), "why": why}
 
 
-def _designs(task: Task) -> dict[str, tuple[Bits, list[str]]]:
-    """For the reference and the mirror: each unit's bits over the samples (K, M), and its gate's name."""
+def _designs(task: Task) -> dict[str, Bits]:
+    """The bits of each hidden unit over the samples, (K, M) for the reference and (R K, M) for its R mirrors."""
     if not reference.has_reference(task):
         return {}
-    found = {"reference": reference.reference(task, "tanh"), "mirror": reference.mirror(task)}
+    found = {"reference": reference.reference(task, "tanh"), "mirror": reference.mirrors(task)}
     X, _ = encode(task, "binary")
-    names = [f"x{j + 1}" for j in range(task.n_inputs)]
-    designs = {}
-    for key, design in found.items():
-        if design is not None:
-            bits = hidden(design, X)[0] > 0
-            designs[key] = bits, [name_gate(unit, task.inputs, names).name for unit in bits]
-    return designs
+    return {
+        key: hidden(design, X).reshape(-1, task.n_samples) > 0 for key, design in found.items() if design is not None
+    }
 
 
-def _hidden_units(p: Network, task: Task, h: Array, designs: dict[str, tuple[Bits, list[str]]]) -> list[dict[str, Any]]:
+def _hidden_units(p: Network, task: Task, h: Array, designs: dict[str, Bits]) -> list[dict[str, Any]]:
     names = [f"x{j + 1}" for j in range(task.n_inputs)]
     units = []
     for k, values in enumerate(h):
@@ -239,19 +235,21 @@ def _hidden_units(p: Network, task: Task, h: Array, designs: dict[str, tuple[Bit
                 "weights": plain(p.W1[0, k]),
                 "bias": plain(p.b1[0, k]),
                 "output_weight": plain(p.W2[0, k]),
-                "matches": _match(bits, designs) if saturated else None,
+                "matches": _match(bits, designs, task) if saturated else None,
             }
         )
     return units
 
 
-def _match(bits: Bits, designs: dict[str, tuple[Bits, list[str]]]) -> dict[str, Any] | None:
-    """The first unit of the reference, or else of the mirror, with these bits up to a flip."""
-    for design, (units, gates) in designs.items():
-        for k, (unit, gate) in enumerate(zip(units, gates, strict=True)):
-            flipped = bool((bits != unit).all())
-            if flipped or (bits == unit).all():
-                return {"design": design, "unit": k + 1, "gate": gate, "flipped": flipped}
+def _match(bits: Bits, designs: dict[str, Bits], task: Task) -> dict[str, Any] | None:
+    """The first unit of the reference, or else of a mirror, with these bits up to a flip."""
+    names = [f"x{j + 1}" for j in range(task.n_inputs)]
+    for design, units in designs.items():
+        same = np.flatnonzero((units == bits).all(axis=1) | (units != bits).all(axis=1))
+        if same.size:
+            unit = units[same[0]]
+            gate = name_gate(unit, task.inputs, names).name
+            return {"design": design, "unit": int(same[0]) + 1, "gate": gate, "flipped": bool((unit != bits).all())}
     return None
 
 

@@ -62,9 +62,16 @@ class Grades:
         solved: (R,) correct, and mean cross-entropy below 1.2/M.
         confident: (R,) every probability is within 0.1 of its target.
         contains: (R,) solved, with the reference's logic: for each of the reference's units a saturated unit of its own
-            of the same sign pattern up to a flip, and still correct with all other units held at their means.
-        recovered: (R,) contains, and not correct with those units held at their means instead: the logic is needed.
-        family: (R,) "hand-designed", "mirror", "both" or "other" by what is contained, "none" when not solved.
+            of the same sign pattern up to a flip, and still correct with all other units held at their means. The
+            *matched* units are all saturated units of such a pattern.
+        design_share: (R,) the share of the matched units in the logits z = c + Σ_j v_j h_j: Σ cov(v_j h_j, z) / var(z)
+            over the samples. The shares of all hidden units add up to 1. 0 where no unit is matched; nan where the
+            logits do not vary or a weight is not finite.
+        recovered: (R,) contains, and design_share > ½.
+        needed: (R,) contains, and not solved with the matched units held at their means instead.
+        saturation: (R,) the least abs(h) over the matched units and the samples; nan where no unit is matched.
+        family: (R,) by what is contained: "hand-designed", "mirror" (one of the `reference.mirrors`), "both" or
+            "other"; "none" when not solved.
         cosine: (R, K) of each matched unit's input weights with its reference unit's; nan where not contained.
         offset: (R, K) each matched unit's -b/norm(w), its line's distance from the origin along w; nan likewise.
         reference_offset: (R, K) the same of the reference's units.
@@ -77,7 +84,10 @@ class Grades:
     solved: Bools
     confident: Bools
     contains: Bools | None = None
+    design_share: Array | None = None
     recovered: Bools | None = None
+    needed: Bools | None = None
+    saturation: Array | None = None
     family: NDArray[np.str_] | None = None
     cosine: Array | None = None
     offset: Array | None = None
@@ -172,11 +182,15 @@ def _assess(p: Network, task: Task, loss: Loss) -> Grades:
 
     units = _Units.read(q, A, A if p.activation == "tanh" else 2 * A - 1)
     matched = _matches(units, design.reference)
-    contains, recovered = _contains(units, Y, solved, matched, design.reference, needed=True)
+    used = np.logical_or.reduce(matched)
+    contains = _contains(units, Y, solved, matched, design.reference)
+    share = np.where(finite, _design_share(units, used), np.nan)
     cosine, offset = _geometry(q, units, matched, design, contains)
     family = None
-    if design.mirror is not None:
-        mirrored, _ = _contains(units, Y, solved, _matches(units, design.mirror), design.mirror, needed=False)
+    if design.mirrors:
+        mirrored = np.logical_or.reduce(
+            [_contains(units, Y, solved, _matches(units, logic), logic) for logic in design.mirrors]
+        )
         family = np.array(FAMILIES)[np.where(solved, contains + 2 * mirrored, 4)]
     distance, distance_cosine = reference_distance(references.to_tanh(p), units.mean_h, design.weights)
     return Grades(
@@ -184,7 +198,10 @@ def _assess(p: Network, task: Task, loss: Loss) -> Grades:
         solved=solved,
         confident=confident,
         contains=contains,
-        recovered=recovered,
+        design_share=share,
+        recovered=contains & (share > 0.5),
+        needed=_needed(units, Y, contains, used),
+        saturation=_saturation(units, used),
         family=family,
         cosine=cosine,
         offset=offset,
@@ -249,11 +266,11 @@ class _Logic:
 
 @dataclass(frozen=True, eq=False)
 class _Design:
-    """What a task's reference and mirror are compared by, for one encoding."""
+    """The forms of a task's reference and mirrors that networks are compared with, for one encoding."""
 
     weights: Network  # tanh form, R = 1
     reference: _Logic
-    mirror: _Logic | None
+    mirrors: tuple[_Logic, ...]
     direction: Array  # (K, N) unit vectors
     offset: Array  # (K,)
 
@@ -264,9 +281,10 @@ def _design(task: Task, encoding: Encoding) -> _Design | None:
         return None
     X, _ = encode(task, encoding)
     weights = references.reference(task, "tanh", encoding)
-    mirror = references.mirror(task, encoding)
+    mirrors = references.mirrors(task, encoding)
+    others = () if mirrors is None else tuple(_Logic.of(mirrors.select([i]), X) for i in range(len(mirrors)))
     direction, offset = _line(weights.W1[0], weights.b1[0])
-    return _Design(weights, _Logic.of(weights, X), None if mirror is None else _Logic.of(mirror, X), direction, offset)
+    return _Design(weights, _Logic.of(weights, X), others, direction, offset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +295,7 @@ class _Units:
         network: the networks.
         A: (R, H, M) values as the activation gives them.
         mean: (R, H) the mean of A over the samples; mean_h the same on tanh's scale.
-        saturated: (R, H) whether abs(h) >= 0.5 at every sample.
+        least: (R, H) the least abs(h) over the samples.
         positive: (R, H, M) whether h > 0.
     """
 
@@ -285,44 +303,79 @@ class _Units:
     A: Array
     mean: Array
     mean_h: Array
-    saturated: Bools
+    least: Array
     positive: Bools
 
     @classmethod
     def read(cls, network: Network, A: Array, h: Array) -> _Units:
-        def mean(values: Array) -> Array:  # in one order: see network
-            average: Array = functools.reduce(np.add, np.moveaxis(values, -1, 0)) / values.shape[-1]
+        def mean(values: Array) -> Array:
+            average: Array = _ordered_sum(values, axis=-1) / values.shape[-1]
             return average
 
         average = mean(A)
-        return cls(network, A, average, average if h is A else mean(h), _everywhere(np.abs(h) >= SATURATED), h > 0)
+        return cls(network, A, average, average if h is A else mean(h), np.abs(h).min(axis=-1), h > 0)
+
+    def logits_holding(self, rows: NDArray[np.int64], held: Bools) -> Array:
+        """The logits (len(rows), M) of some networks, with the hidden units ``held`` (R, H) at their means."""
+        A = np.where(held[rows, :, None], self.mean[rows, :, None], self.A[rows])
+        return logits(self.network.select(rows), A)
 
 
 def _matches(units: _Units, logic: _Logic) -> list[Bools]:
     """For each class of the design's units: (R, H) which hidden units compute it, saturated, up to a flip."""
-    relative = units.positive ^ units.positive[:, :, :1]
-    return [_everywhere(relative == pattern) & units.saturated for pattern in logic.patterns]
+    relative, saturated = units.positive ^ units.positive[:, :, :1], units.least >= SATURATED
+    return [_everywhere(relative == pattern) & saturated for pattern in logic.patterns]
 
 
-def _contains(
-    units: _Units, Y: Array, solved: Bools, matched: list[Bools], logic: _Logic, *, needed: bool
-) -> tuple[Bools, Bools]:
-    """(R,) `contains`, and if ``needed`` is asked `recovered`; for the mirror as for the reference.
+def _contains(units: _Units, Y: Array, solved: Bools, matched: list[Bools], logic: _Logic) -> Bools:
+    """(R,) `contains`, for a mirror as for the reference.
 
     Computing the same pattern is an equivalence, so each of the design's units has a hidden unit of its own exactly
     when every class has as many hidden units as the design's.
     """
     enough = np.logical_and.reduce([m.sum(axis=1) >= count for m, count in zip(matched, logic.counts, strict=True)])
-    contains, recovered = solved & enough, np.zeros(len(solved), dtype=bool)
+    contains: Bools = solved & enough
     rows = np.flatnonzero(contains)
-    if not rows.size:
-        return contains, recovered
-    used = np.logical_or.reduce(matched)[rows, :, None]
-    A, mean, p = units.A[rows], units.mean[rows, :, None], units.network.select(rows)
-    contains[rows] = _right(logits(p, np.where(used, A, mean)), Y)
-    if needed:
-        recovered[rows] = contains[rows] & ~_right(logits(p, np.where(used, mean, A)), Y)
-    return contains, recovered
+    if rows.size:
+        contains[rows] = _right(units.logits_holding(rows, ~np.logical_or.reduce(matched)), Y)
+    return contains
+
+
+def _needed(units: _Units, Y: Array, contains: Bools, used: Bools) -> Bools:
+    """(R,) whether a network that contains the design is not solved with the matched units ``used`` (R, H) held."""
+    needed = np.zeros_like(contains)
+    rows = np.flatnonzero(contains)
+    if rows.size:
+        needed[rows] = ~_solves(units.logits_holding(rows, used), Y)[1]
+    return needed
+
+
+def _design_share(units: _Units, used: Bools) -> Array:
+    """(R,) Σ_j cov(v_j h_j, z) / var(z) over the hidden units j in ``used`` (R, H).
+
+    Neither the output's bias nor a common factor of the output weights changes it: they are scaled to at most 1 and
+    the logits to a range of about 1, so that no square overflows or vanishes.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        v = units.network.W2 / np.abs(units.network.W2).max(axis=1, keepdims=True)
+        parts = v[:, :, None] * (units.A - units.mean[:, :, None])  # (R, H, M), centred
+        z = _ordered_sum(parts, axis=1)
+        z /= np.abs(z).max(axis=1, keepdims=True)
+        shares = _ordered_sum(parts * z[:, None, :], axis=2)  # (R, H), each times the same factor
+        share: Array = _ordered_sum(np.where(used, shares, 0.0), axis=1) / _ordered_sum(shares, axis=1)
+        return share
+
+
+def _ordered_sum(values: Array, axis: int) -> Array:
+    """A sum whose bits do not depend on the number of networks."""
+    total: Array = functools.reduce(np.add, np.moveaxis(values, axis, 0))
+    return total
+
+
+def _saturation(units: _Units, used: Bools) -> Array:
+    """(R,) the least abs(h) over the units ``used`` (R, H) and the samples; nan where there is none."""
+    least = np.where(used, units.least, np.inf).min(axis=1)
+    return np.where(np.isinf(least), np.nan, least)
 
 
 def _line(W: Array, b: Array) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nnexp.network.model import Array
 from nnexp.network.reference import solving_loss
-from nnexp.recovery.grades import Grades, solved
+from nnexp.recovery.grades import PLATEAUS, Grades, solved
 from nnexp.recovery.intervals import wilson
 from nnexp.search.metrics import accuracy_name
 
@@ -40,22 +40,25 @@ def final_metrics(result: TrainingResult, grades: Grades, train_seconds: float) 
         return float(np.count_nonzero(holds & alive)) / R
 
     metrics = {"correct_rate": rate(grades.correct), "confident_rate": rate(grades.confident)}
-    if grades.contains is not None and grades.recovered is not None:
+    if grades.contains is not None and grades.recovered is not None and grades.needed is not None:
         low, high = wilson(np.count_nonzero(grades.recovered & alive), R)
         metrics |= {
             "recovery_rate": rate(grades.recovered),
             "recovery_rate_low": float(low),
             "recovery_rate_high": float(high),
             "contains_rate": rate(grades.contains),
+            "needed_rate": rate(grades.needed),
         }
     if grades.family is not None:
         metrics["mirror_rate"] = rate(grades.family == "mirror")
+    if grades.plateau is not None:
+        metrics["stuck_rate"] = rate(np.isin(grades.plateau, list(PLATEAUS)))
     metrics["diverged_rate"] = 1 - rate(alive)
     metrics["epochs_to_solve_median"] = _median_epochs(result.epochs_to_solve)
-    if grades.reference_distance is not None:
-        distances = grades.reference_distance[alive]
-        known = distances[~np.isnan(distances)]
-        metrics["reference_distance_median"] = float(np.median(known)) if known.size else math.nan
+    for name in ("design_share", "reference_distance"):
+        values = getattr(grades, name)
+        if values is not None:
+            metrics[f"{name}_median"] = _median_known(values[alive])
     metrics["train_seconds"] = train_seconds
     return {key: value for key, value in metrics.items() if math.isfinite(value)}
 
@@ -122,6 +125,34 @@ def _spread(loss: Array) -> dict[str, Array]:
         values: dict[str, Any] = {"loss": loss.mean(axis=1)}
         values |= zip(QUANTILES, np.quantile(loss, list(QUANTILES.values()), axis=1), strict=True)
     return values
+
+
+def outcome(result: TrainingResult, grades: Grades) -> str:
+    """What became of most networks; of two that are equally frequent, the one listed first.
+
+    ``recovered``; ``mirror``, which contains a mirror of the design alone; ``redundant``, which contains the design and
+    does not rely on it; ``other``, which solves the task another way (or, without a reference, at all); ``stuck``,
+    which does not solve it; ``diverged``.
+    """
+    nothing = np.zeros(len(grades), dtype=bool)
+    recovered = nothing if grades.recovered is None else grades.recovered
+    contains = nothing if grades.contains is None else grades.contains
+    mirror = nothing if grades.family is None else grades.family == "mirror"
+    kinds = {
+        "recovered": recovered,
+        "mirror": mirror,
+        "redundant": contains & ~recovered,
+        "other": grades.solved & ~contains & ~mirror,
+        "stuck": ~grades.solved,
+    }
+    counts = {name: np.count_nonzero(holds & ~result.diverged) for name, holds in kinds.items()}
+    counts["diverged"] = np.count_nonzero(result.diverged)
+    return max(counts, key=lambda name: counts[name])
+
+
+def _median_known(values: Array) -> float:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if known.size else math.nan
 
 
 def _median_epochs(epochs: Array) -> float:

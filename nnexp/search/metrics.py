@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from nnexp.network import tasks
-from nnexp.network.reference import has_reference, mirror
+from nnexp.network.reference import has_reference, mirrors
 
 Direction = Literal["maximize", "minimize"]
 
@@ -19,6 +19,9 @@ REFERENCE_METRICS: dict[str, Direction] = {
     "recovery_rate_high": "maximize",
     "contains_rate": "maximize",
     "mirror_rate": "maximize",  # only where the reference has a mirror image
+    "needed_rate": "maximize",
+    "stuck_rate": "minimize",  # only for truth tables of two inputs
+    "design_share_median": "maximize",
     "reference_distance_median": "minimize",
 }
 #: The metrics of every task.
@@ -49,6 +52,8 @@ def metric_directions(task: tasks.Task) -> dict[str, Direction]:
         UsageError: the task's own reference does not solve it.
     """
     known = {**REFERENCE_METRICS, **COMMON_METRICS} if has_reference(task) else dict(COMMON_METRICS)
-    if mirror(task) is None:
+    if mirrors(task) is None:
         known.pop("mirror_rate", None)
+    if task.n_inputs != 2 or task.n_samples != 4:
+        known.pop("stuck_rate", None)
     return {accuracy_name(task) if name == "accuracy" else name: direction for name, direction in known.items()}

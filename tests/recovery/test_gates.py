@@ -11,7 +11,7 @@ import pytest
 from nnexp.errors import UsageError
 from nnexp.network import tasks
 from nnexp.network.model import Network
-from nnexp.network.reference import mirror, reference
+from nnexp.network.reference import mirrors, reference
 from nnexp.recovery.gates import explain_network, explain_reference, name_gate
 from tests.helpers.symmetries import flip, random_networks, with_units
 
@@ -118,7 +118,7 @@ def test_a_reference_is_recognised_in_every_form(activation, encoding):
 
 
 def test_the_mirrors_logic_is_named():
-    explained = explain_network(mirror("xnor"), "xnor")
+    explained = explain_network(mirrors("xnor"), "xnor")
     assert [unit["gate"] for unit in explained["hidden"]] == ["not x1 and x2", "x1 and not x2"]
     assert {unit["matches"]["design"] for unit in explained["hidden"]} == {"mirror"}
     assert explained["output"]["gate"] == "NOR"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnexp.errors import UsageError
-from nnexp.network import tasks
-from nnexp.network.model import Network, encode, losses, predict
-from nnexp.network.reference import mirror, reference, to_encoding
-from nnexp.recovery.grades import PLATEAUS, assess, columns, concatenate, solved
+from nnexp.network import initializers, tasks
+from nnexp.network.model import Network, encode, hidden, losses, predict
+from nnexp.network.reference import mirrors, reference, to_encoding
+from nnexp.network.settings import Settings
+from nnexp.recovery.grades import PLATEAUS, Grades, assess, columns, concatenate, solved
+from nnexp.training import trainer
 from tests.helpers import brute_force_grades
 from tests.helpers.symmetries import flip, permute, random_networks, silent, to_sigmoid, with_silent_units, with_units
 
@@ -39,7 +43,7 @@ def shuffled(p: Network, rng: np.random.Generator) -> Network:
 
 def both(task: str) -> Network:
     """The reference's and the mirror's logic side by side, in tanh form; each alone is enough."""
-    ours, other = reference(task, "tanh"), mirror(task)
+    ours, other = reference(task, "tanh"), mirrors(task).select([0])
     joined = with_units(ours, other)
     return replace(joined, b2=ours.b2 + other.b2)
 
@@ -79,7 +83,7 @@ def test_a_noisy_copy_of_the_reference_is_still_recovered(seed, task, form, spar
 def test_the_mirror_is_never_recovered_whatever_silent_units_stand_by(seed, task, form, spare, reference_units):
     """Not even when the silent units are the reference's own."""
     rng = np.random.default_rng(seed)
-    p = with_silent_units(mirror(task), rng, spare, 5)
+    p = with_silent_units(mirrors(task).select([0]), rng, spare, 5)
     if reference_units:
         p = with_units(p, silent(reference(task, "tanh")))
     grades = assess(shuffled(in_form(p, form), rng), tasks.get(task))
@@ -93,12 +97,16 @@ def test_the_mirror_is_never_recovered_whatever_silent_units_stand_by(seed, task
 @settings(max_examples=60, deadline=None)
 @given(SEEDS, st.sampled_from(["xnor", "xor"]), FORMS, st.integers(0, 3))
 def test_a_network_with_both_logics_contains_but_does_not_need_the_reference(seed, task, form, spare):
+    """Each carries half; here the mirror a little more, so that the reference is not recovered."""
     rng = np.random.default_rng(seed)
-    p = with_silent_units(both(task), rng, spare, 5)
+    p = both(task)
+    p = with_silent_units(p.with_weights(p.W1, p.b1, p.W2 * [1, 1, 1.01, 1.01], p.b2), rng, spare, 5)
     grades = assess(shuffled(in_form(p, form), rng), tasks.get(task))
     assert grades.family.tolist() == ["both"]
     assert grades.contains.all()
+    assert grades.design_share[0] == pytest.approx(0.5, abs=0.01)
     assert not grades.recovered.any()
+    assert not grades.needed.any()
 
 
 def stacked(networks: list[Network]) -> Network:
@@ -110,7 +118,7 @@ def assorted(rng: np.random.Generator, task: str) -> Network:
     """Networks of all grades: noisy references, mirrors and both, some with live spare units, and random ones."""
     N = tasks.get(task).n_inputs
     found = []
-    for base in (reference(task, "tanh"), mirror(task), both(task)):
+    for base in (reference(task, "tanh"), mirrors(task).select([0]), both(task)):
         missing = 2 * reference(task, "tanh").hidden_size - base.hidden_size
         for spread in (0.3, 1.0, 3.0):
             p = with_units(base, random_networks(rng, 1, missing, N, spread)) if missing else base
@@ -118,6 +126,14 @@ def assorted(rng: np.random.Generator, task: str) -> Network:
             found.append(base.with_weights(*noisy))
     found.append(random_networks(rng, 3, found[0].hidden_size, N, 4))
     return stacked(found)
+
+
+def assert_grades(grades: Grades, r: int, expected: dict[str, Any]) -> None:
+    """Network r has the expected grades, its numbers to nine digits."""
+    found = {name: getattr(grades, name)[r].item() for name in expected}
+    for name in ("design_share", "saturation"):
+        assert found.pop(name) == pytest.approx(expected[name], rel=1e-8, abs=1e-8, nan_ok=True)
+    assert found == {name: expected[name] for name in found}
 
 
 @settings(max_examples=80, deadline=None)
@@ -129,7 +145,72 @@ def test_grades_agree_with_their_definitions(seed, task, form):
     for r in range(len(p)):
         weights = (p.W1[r], p.b1[r], p.W2[r], p.b2[r])
         expected = brute_force_grades.grade(*weights, table.inputs, table.targets, task, *form)
-        assert {name: getattr(grades, name)[r].item() for name in expected} == expected
+        assert_grades(grades, r, expected)
+
+
+@pytest.mark.parametrize("task", ["xnor", "xor", "parity:3"])
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+@pytest.mark.parametrize("encoding", ["binary", "bipolar"])
+def test_trained_networks_have_the_grades_of_their_definitions(task, activation, encoding):
+    """After 0, 300 and 3,000 epochs of training, with 2 to 6 hidden units; the long mode takes ten times as many."""
+    count = 28 if os.environ.get("NNEXP_LONG") == "1" else 3
+    table = tasks.get(task)
+    form = {"activation": activation, "encoding": encoding}
+    setting = Settings(task=task, learning_rate=2.0, init="normal", seeds=count, **form)
+    for hidden_size in range(2, 7):
+        for epochs in (0, 300, 3000):
+            s = setting.replace(hidden_size=hidden_size, epochs=max(epochs, 1))
+            p = trainer.train(s).network if epochs else initializers.draw(s, np.arange(count))
+            grades = assess(p, table)
+            for r in range(count):
+                weights = (p.W1[r], p.b1[r], p.W2[r], p.b2[r])
+                expected = brute_force_grades.grade(*weights, table.inputs, table.targets, task, activation, encoding)
+                assert_grades(grades, r, expected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(SEEDS, FORMS, st.integers(2, 6))
+def test_the_shares_of_all_hidden_units_add_up_to_1(seed, form, hidden_size):
+    """Units of a reference are matched one by one: what is left of the share of all is that of the others."""
+    rng = np.random.default_rng(seed)
+    p = in_form(random_networks(rng, 5, hidden_size, 2, 3), form)
+    A = hidden(p, encode(XNOR, form[1])[0])
+    parts = p.W2[:, :, None] * (A - A.mean(axis=2, keepdims=True))
+    z = parts.sum(axis=1)
+    shares = (parts * z[:, None]).sum(axis=2) / (z**2).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    h = A if form[0] == "tanh" else 2 * A - 1
+    patterns = hidden(reference("xnor", "tanh"), encode(XNOR, "binary")[0])[0] > 0
+    computes = [(((h > 0) == one).all(axis=2) | ((h > 0) != one).all(axis=2)) for one in patterns]
+    matched = (computes[0] | computes[1]) & (np.abs(h) >= 0.5).all(axis=2)
+    np.testing.assert_allclose(assess(p, XNOR).design_share, (shares * matched).sum(axis=1), atol=1e-12)
+
+
+def test_a_design_that_carries_next_to_nothing_is_not_recovered():
+    """Earlier versions accepted design weights of 0.002 beside a remainder that got one sign wrong by as little."""
+    p = reference("xnor", "tanh")
+    weak = with_units(p.with_weights(p.W1, p.b1, p.W2 * 2e-4, p.b2), mirrors("xnor"))
+    grades = assess(weak.with_weights(weak.W1, weak.b1, weak.W2, mirrors("xnor").b2 + 1e-3), XNOR)
+    assert grades.solved[0]
+    assert grades.design_share[0] < 1e-3
+    assert not grades.recovered[0]
+
+
+def test_a_remainder_that_barely_gets_every_sign_right_does_not_undo_recovery():
+    """The remainder has logits of at most 0.7, the design of 11; earlier versions called the design not needed."""
+    p, other = reference("xnor", "tanh"), mirrors("xnor")
+    grades = assess(with_units(p, other.with_weights(other.W1, other.b1, other.W2 * 0.035, other.b2)), XNOR)
+    assert grades.contains[0]
+    assert grades.design_share[0] > 0.9
+    assert [grades.recovered[0], grades.needed[0]] == [True, True]
+
+
+def test_each_input_of_parity_may_be_complemented_in_a_mirror():
+    """All three mirrors are told from the design alike, not only the one that complements x1."""
+    others = mirrors("parity:3")
+    assert len(others) == 3
+    assert assess(others, tasks.get("parity:3")).family.tolist() == ["mirror"] * 3
+    assert assess(reference("parity:3", "tanh"), tasks.get("parity:3")).family.tolist() == ["hand-designed"]
 
 
 @settings(max_examples=30, deadline=None)
@@ -322,7 +403,7 @@ def test_plateau_costs_are_those_of_the_design():
 
 def test_columns_come_in_the_contracts_order():
     assert list(columns(assess(reference("xnor"), XNOR))) == [
-        *("correct", "solved", "confident", "contains", "recovered", "family"),
+        *("correct", "solved", "confident", "contains", "design_share", "recovered", "needed", "saturation", "family"),
         *("cosine_1", "cosine_2", "offset_1", "offset_2", "reference_offset_1", "reference_offset_2"),
         *("reference_distance", "reference_cosine", "plateau"),
     ]

@@ -11,7 +11,7 @@ from scipy import stats
 
 from nnexp.network.settings import Settings
 from nnexp.recovery.grades import assess
-from nnexp.recovery.trial_metrics import curves, final_metrics
+from nnexp.recovery.trial_metrics import curves, final_metrics, outcome
 from nnexp.training import trainer
 from nnexp.training.trainer import TrainingResult
 
@@ -92,7 +92,10 @@ def test_final_metrics_are_rates_with_wilsons_interval_and_medians(result):
         "recovery_rate_low": interval.low,
         "recovery_rate_high": interval.high,
         "contains_rate": grades.contains.mean(),
+        "needed_rate": grades.needed.mean(),
         "mirror_rate": (grades.family == "mirror").mean(),
+        "stuck_rate": np.isin(grades.plateau, ["constant", "one half", "two thirds"]).mean(),
+        "design_share_median": np.median(grades.design_share),
         "diverged_rate": 0,
         "epochs_to_solve_median": np.median(np.nan_to_num(result.epochs_to_solve, nan=np.inf)),
         "reference_distance_median": np.median(grades.reference_distance),
@@ -100,6 +103,23 @@ def test_final_metrics_are_rates_with_wilsons_interval_and_medians(result):
     }
     assert not set(metrics) & set(CURVES)
     assert {key: value for key, value in expected.items() if math.isfinite(value)} == pytest.approx(metrics)
+
+
+def test_the_outcome_is_what_became_of_most_networks(result):
+    grades = graded(result)
+    kinds = {
+        "recovered": grades.recovered.sum(),
+        "mirror": (grades.family == "mirror").sum(),
+        "redundant": (grades.contains & ~grades.recovered).sum(),
+        "other": (grades.family == "other").sum(),
+        "stuck": (~grades.solved).sum(),
+    }
+    assert sum(kinds.values()) == len(grades)
+    assert outcome(result, grades) == max(kinds, key=lambda name: kinds[name])
+    broken = with_diverged(result, list(range(150)))
+    assert outcome(broken, graded(broken)) == "diverged"
+    untrained = trainer.train(result.settings.replace(epochs=1))
+    assert outcome(untrained, graded(untrained)) == "stuck"
 
 
 @pytest.mark.parametrize(("solved", "median"), [(3, 20.0), (2, None), (1, None)])
