@@ -74,7 +74,7 @@ NAMES = (*_TWO_INPUT, *(f"{name}:N" for name in _N_INPUT))
 
 @functools.lru_cache(maxsize=256)
 def get(spec: str) -> Task:
-    """The task that ``spec`` names: a name, with a number of inputs from 2 to 10 as in ``parity:3``, or a table as JSON.
+    """The task that ``spec`` names: a name, with 2 to 10 inputs as in ``parity:3``, or a table as JSON.
 
     Raises:
         UsageError: an unknown name, an N out of range, or a table that is not a truth table.

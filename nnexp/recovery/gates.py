@@ -20,7 +20,8 @@ from nnexp.network.model import WEIGHTS, Array, Network, encode, hidden, logits,
 from nnexp.network.network_file import plain
 from nnexp.network.settings import ACTIVATIONS
 from nnexp.network.tasks import Task
-from nnexp.recovery.grades import SATURATED, assess, columns
+from nnexp.recovery.grades import assess, columns
+from nnexp.recovery.matching import SATURATED
 
 Bits = NDArray[np.bool_]
 

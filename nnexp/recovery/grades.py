@@ -10,7 +10,6 @@ form. Sigmoid units a are graded as h = 2a - 1 = tanh(z/2), the exact conversion
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,16 +33,14 @@ from nnexp.network.model import (
     sigmoid,
 )
 from nnexp.network.reference import solving_loss
-from nnexp.network.settings import Encoding, Loss
+from nnexp.network.settings import Loss
 from nnexp.network.tasks import Task
 from nnexp.recovery.distance import reference_distance
+from nnexp.recovery.matching import Bools, HiddenUnits, Logic, design_of, everywhere, geometry, matches, ordered_sum
 
 if TYPE_CHECKING:
     from nnexp.training.trainer import TrainingResult
 
-Bools = NDArray[np.bool_]
-
-SATURATED = 0.5
 CONFIDENT = 0.1
 FAMILIES = ("other", "hand-designed", "mirror", "both", "none")
 #: Mean cross-entropies at which training rests on a 2-input truth table, and how near counts.
@@ -176,20 +173,20 @@ def _assess(p: Network, task: Task, loss: Loss) -> Grades:
     Z2 = logits(q, A)
     correct, solved, cross_entropy = _solves(Z2, Y)
     confident = sigmoid(-((2 * Y - 1) * Z2).min(axis=1)) < CONFIDENT  # |a2 - y| = sigmoid(-s z2), with s = 2y - 1
-    design = _design(task, p.encoding)
+    design = design_of(task, p.encoding)
     if design is None:
         return Grades(correct, solved, confident)
 
-    units = _Units.read(q, A, A if p.activation == "tanh" else 2 * A - 1)
-    matched = _matches(units, design.reference)
+    units = HiddenUnits.read(q, A, A if p.activation == "tanh" else 2 * A - 1)
+    matched = matches(units, design.reference)
     used = np.logical_or.reduce(matched)
     contains = _contains(units, Y, solved, matched, design.reference)
     share = np.where(finite, _design_share(units, used), np.nan)
-    cosine, offset = _geometry(q, units, matched, design, contains)
+    cosine, offset = geometry(q, units, matched, design, contains)
     family = None
     if design.mirrors:
         mirrored = np.logical_or.reduce(
-            [_contains(units, Y, solved, _matches(units, logic), logic) for logic in design.mirrors]
+            [_contains(units, Y, solved, matches(units, logic), logic) for logic in design.mirrors]
         )
         family = np.array(FAMILIES)[np.where(solved, contains + 2 * mirrored, 4)]
     distance, distance_cosine = reference_distance(references.to_tanh(p), units.mean_h, design.weights)
@@ -230,104 +227,10 @@ def _solves(Z2: Array, Y: Array) -> tuple[Bools, Bools, Array]:
 
 def _right(Z2: Array, Y: Array) -> Bools:
     """(R,) whether every logit is on its target's side of 0."""
-    return _everywhere((2 * Y - 1) * Z2 > 0)
+    return everywhere((2 * Y - 1) * Z2 > 0)
 
 
-def _everywhere(values: Bools) -> Bools:
-    """Whether it holds at every sample, the last axis."""
-    holds: Bools = np.logical_and.reduce(values, axis=-1)
-    return holds
-
-
-@dataclass(frozen=True, eq=False)
-class _Logic:
-    """The sign patterns of a hand-designed network's units, as classes: equal up to a flip.
-
-    Attributes:
-        patterns: (C, M) a class's signs relative to the first sample's, True where they differ.
-        counts: how many units of the design are in each class.
-        unit_class: (K,) each unit's class.
-        first_positive: (K,) whether the unit is positive at the first sample.
-    """
-
-    patterns: Bools
-    counts: NDArray[np.int64]
-    unit_class: NDArray[np.int64]
-    first_positive: Bools
-
-    @classmethod
-    def of(cls, design: Network, X: Array) -> _Logic:
-        positive = hidden(design, X)[0] > 0
-        patterns, unit_class, counts = np.unique(
-            positive ^ positive[:, :1], axis=0, return_inverse=True, return_counts=True
-        )
-        return cls(patterns, counts, unit_class.reshape(-1), positive[:, 0])
-
-
-@dataclass(frozen=True, eq=False)
-class _Design:
-    """The forms of a task's reference and mirrors that networks are compared with, for one encoding."""
-
-    weights: Network  # tanh form, R = 1
-    reference: _Logic
-    mirrors: tuple[_Logic, ...]
-    direction: Array  # (K, N) unit vectors
-    offset: Array  # (K,)
-
-
-@functools.lru_cache(maxsize=256)
-def _design(task: Task, encoding: Encoding) -> _Design | None:
-    if not references.has_reference(task):
-        return None
-    X, _ = encode(task, encoding)
-    weights = references.reference(task, "tanh", encoding)
-    mirrors = references.mirrors(task, encoding)
-    others = () if mirrors is None else tuple(_Logic.of(mirrors.select([i]), X) for i in range(len(mirrors)))
-    direction, offset = _line(weights.W1[0], weights.b1[0])
-    return _Design(weights, _Logic.of(weights, X), others, direction, offset)
-
-
-@dataclass(frozen=True, eq=False)
-class _Units:
-    """The hidden units of R networks over the samples.
-
-    Attributes:
-        network: the networks.
-        A: (R, H, M) values as the activation gives them.
-        mean: (R, H) the mean of A over the samples; mean_h the same on tanh's scale.
-        least: (R, H) the least abs(h) over the samples.
-        positive: (R, H, M) whether h > 0.
-    """
-
-    network: Network
-    A: Array
-    mean: Array
-    mean_h: Array
-    least: Array
-    positive: Bools
-
-    @classmethod
-    def read(cls, network: Network, A: Array, h: Array) -> _Units:
-        def mean(values: Array) -> Array:
-            average: Array = _ordered_sum(values, axis=-1) / values.shape[-1]
-            return average
-
-        average = mean(A)
-        return cls(network, A, average, average if h is A else mean(h), np.abs(h).min(axis=-1), h > 0)
-
-    def logits_holding(self, rows: NDArray[np.int64], held: Bools) -> Array:
-        """The logits (len(rows), M) of some networks, with the hidden units ``held`` (R, H) at their means."""
-        A = np.where(held[rows, :, None], self.mean[rows, :, None], self.A[rows])
-        return logits(self.network.select(rows), A)
-
-
-def _matches(units: _Units, logic: _Logic) -> list[Bools]:
-    """For each class of the design's units: (R, H) which hidden units compute it, saturated, up to a flip."""
-    relative, saturated = units.positive ^ units.positive[:, :, :1], units.least >= SATURATED
-    return [_everywhere(relative == pattern) & saturated for pattern in logic.patterns]
-
-
-def _contains(units: _Units, Y: Array, solved: Bools, matched: list[Bools], logic: _Logic) -> Bools:
+def _contains(units: HiddenUnits, Y: Array, solved: Bools, matched: list[Bools], logic: Logic) -> Bools:
     """(R,) `contains`, for a mirror as for the reference.
 
     Computing the same pattern is an equivalence, so each of the design's units has a hidden unit of its own exactly
@@ -341,7 +244,7 @@ def _contains(units: _Units, Y: Array, solved: Bools, matched: list[Bools], logi
     return contains
 
 
-def _needed(units: _Units, Y: Array, contains: Bools, used: Bools) -> Bools:
+def _needed(units: HiddenUnits, Y: Array, contains: Bools, used: Bools) -> Bools:
     """(R,) whether a network that contains the design is not solved with the matched units ``used`` (R, H) held."""
     needed = np.zeros_like(contains)
     rows = np.flatnonzero(contains)
@@ -350,7 +253,7 @@ def _needed(units: _Units, Y: Array, contains: Bools, used: Bools) -> Bools:
     return needed
 
 
-def _design_share(units: _Units, used: Bools) -> Array:
+def _design_share(units: HiddenUnits, used: Bools) -> Array:
     """(R,) Σ_j cov(v_j h_j, z) / var(z) over the hidden units j in ``used`` (R, H).
 
     Neither the output's bias nor a common factor of the output weights changes it: they are scaled to at most 1 and
@@ -359,59 +262,17 @@ def _design_share(units: _Units, used: Bools) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
         v = units.network.W2 / np.abs(units.network.W2).max(axis=1, keepdims=True)
         parts = v[:, :, None] * (units.A - units.mean[:, :, None])  # (R, H, M), centred
-        z = _ordered_sum(parts, axis=1)
+        z = ordered_sum(parts, axis=1)
         z /= np.abs(z).max(axis=1, keepdims=True)
-        shares = _ordered_sum(parts * z[:, None, :], axis=2)  # (R, H), each times the same factor
-        share: Array = _ordered_sum(np.where(used, shares, 0.0), axis=1) / _ordered_sum(shares, axis=1)
+        shares = ordered_sum(parts * z[:, None, :], axis=2)  # (R, H), each times the same factor
+        share: Array = ordered_sum(np.where(used, shares, 0.0), axis=1) / ordered_sum(shares, axis=1)
         return share
 
 
-def _ordered_sum(values: Array, axis: int) -> Array:
-    """A sum whose bits do not depend on the number of networks."""
-    total: Array = functools.reduce(np.add, np.moveaxis(values, axis, 0))
-    return total
-
-
-def _saturation(units: _Units, used: Bools) -> Array:
+def _saturation(units: HiddenUnits, used: Bools) -> Array:
     """(R,) the least abs(h) over the units ``used`` (R, H) and the samples; nan where there is none."""
     least = np.where(used, units.least, np.inf).min(axis=1)
     return np.where(np.isinf(least), np.nan, least)
-
-
-def _line(W: Array, b: Array) -> tuple[Array, Array]:
-    """Where w·x + b is 0: the unit vector w/norm(w), (..., N), and the offset -b/norm(w), (...); nan where w is 0."""
-    with np.errstate(all="ignore"):
-        largest = np.abs(W).max(axis=-1)  # norms are taken of w/largest, whose squares cannot overflow
-        scaled = W / largest[..., None]
-        norm = np.sqrt(functools.reduce(np.add, np.moveaxis(np.square(scaled), -1, 0)))
-        offset = np.where(largest > 0, -(b / largest) / norm, np.nan)
-        return scaled / norm[..., None], offset
-
-
-def _geometry(p: Network, units: _Units, matched: list[Bools], design: _Design, contains: Bools) -> tuple[Array, Array]:
-    """Cosine and offset, (R, K) each, of the unit matched to each reference unit after sign alignment.
-
-    Both are nan where not contained. Of several hidden units with the same logic, the one with the largest output
-    weight stands for it (then the first); where the reference has several units of one pattern, they take the largest
-    in turn.
-    """
-    K = len(design.offset)
-    cosine, offset = np.full((len(p), K), np.nan), np.full((len(p), K), np.nan)
-    rows = np.flatnonzero(contains)
-    if not rows.size:
-        return cosine, offset
-    weight = np.abs(p.W2[rows])
-    free = [np.where(match[rows], weight, -1.0) for match in matched]
-    every = np.arange(len(rows))
-    for k, (group, first) in enumerate(zip(design.reference.unit_class, design.reference.first_positive, strict=True)):
-        unit = free[group].argmax(axis=1)
-        free[group][every, unit] = -1.0
-        sign = np.where(units.positive[rows, unit, 0] == first, 1.0, -1.0)
-        direction, distance = _line(p.W1[rows, unit], p.b1[rows, unit])
-        along = functools.reduce(np.add, (direction[:, n] * design.direction[k, n] for n in range(p.n_inputs)))
-        cosine[rows, k] = np.clip(sign * along, -1, 1)
-        offset[rows, k] = sign * distance
-    return cosine, offset
 
 
 def _plateau(cross_entropy: Array, solved: Bools, task: Task) -> NDArray[np.str_] | None:
