@@ -42,6 +42,7 @@ class Logic:
 
     @classmethod
     def of(cls, design: Network, X: Array) -> Logic:
+        """The logic of a design (R = 1, tanh form) at the samples X (N, M)."""
         positive = hidden(design, X)[0] > 0
         patterns, unit_class, counts = np.unique(
             positive ^ positive[:, :1], axis=0, return_inverse=True, return_counts=True
@@ -62,6 +63,7 @@ class Design:
 
 @functools.lru_cache(maxsize=256)
 def design_of(task: Task, encoding: Encoding) -> Design | None:
+    """The design of a task; None where it has no reference."""
     if not references.has_reference(task):
         return None
     X, _ = encode(task, encoding)
@@ -93,6 +95,8 @@ class HiddenUnits:
 
     @classmethod
     def read(cls, network: Network, A: Array, h: Array) -> HiddenUnits:
+        """The hidden units of networks with the values A (R, H, M), which are h (R, H, M) on the scale of tanh."""
+
         def mean(values: Array) -> Array:
             average: Array = ordered_sum(values, axis=-1) / values.shape[-1]
             return average
