@@ -13,7 +13,7 @@ from tests.helpers.postgresql import Server, running
 from tests.helpers.servers import mlflow_server
 
 if TYPE_CHECKING:
-    from nnexp.tracking.outbox import Spool
+    from nnexp.tracking.outbox import Outbox
     from nnexp.tracking.store import Tracking
 
 STORES = [
@@ -69,8 +69,8 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Spool:
+def outbox(tmp_path: Path) -> Outbox:
     """An empty one."""
-    from nnexp.tracking.outbox import Spool
+    from nnexp.tracking.outbox import Outbox
 
-    return Spool(tmp_path / "spool")
+    return Outbox(tmp_path / "spool")
