@@ -1,4 +1,4 @@
-"""Files that are there in full or not at all, through a kill or a power cut (floor 0)."""
+"""Atomic writes: after a kill or a power cut a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def sync(path: Path) -> None:
-    """Push a file's contents, or a directory's entries, to the disk."""
+    """Write a file's content, or a directory's entries, to the disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -18,10 +18,10 @@ def sync(path: Path) -> None:
 
 
 def write_with(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then rename it there.
+    """Call ``write`` with a temporary file beside ``path``, then rename that file to ``path``.
 
     Raises:
-        OSError: nothing was left at ``path`` that was not there before.
+        OSError: the file could not be written; what was at ``path`` before is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -34,7 +34,7 @@ def write_with(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8."""
+    """Write ``text`` as UTF-8, atomically."""
     write_with(path, lambda temporary: _fill(temporary, text))
 
 

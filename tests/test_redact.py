@@ -1,4 +1,4 @@
-"""Secrets never pass."""
+"""Secrets are removed, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sqlalchemy import make_url
 
 from nnexp._redact import redact
 
-#: What SQLAlchemy takes for a password: all but @.
+#: Characters that SQLAlchemy accepts in a password: all but @.
 ANYTHING = "abcXYZ012-_%!$*/'\"#?&:;,=\\ \n"
 DATABASES = ["postgresql", "postgresql+psycopg", "mysql", "dask", "http+unix", "_odd"]
 
 
-def told(url: str) -> str:
+def error_text(url: str) -> str:
     """An error's text with the URL in it twice."""
     return f"cannot open '{url}', {url}: refused"
 
@@ -26,24 +26,28 @@ def told(url: str) -> str:
     secret=st.text(ANYTHING, min_size=6, max_size=20),
     scheme=st.sampled_from(DATABASES),
 )
-def test_password_that_sqlalchemy_takes_is_masked(user: str, secret: str, scheme: str) -> None:
-    """Alone and wherever the URL stands in a text."""
+def test_password_that_sqlalchemy_accepts_is_masked(user: str, secret: str, scheme: str) -> None:
+    """Alone, and wherever the URL is in a text."""
     url = f"{scheme}://{user}:{secret}@host:5432/name"
     assert make_url(url).password == unquote(secret)
     assert redact(url) == f"{scheme}://{user}:***@host:5432/name"
-    assert redact(told(url)) == told(f"{scheme}://{user}:***@host:5432/name")
+    assert redact(error_text(url)) == error_text(f"{scheme}://{user}:***@host:5432/name")
 
 
 @given(secret=st.text("ab01/'\"#?@", min_size=6, max_size=20), scheme=st.sampled_from(DATABASES))
 def test_password_with_an_unquoted_at_is_masked(secret: str, scheme: str) -> None:
-    """Up to the last one, though SQLAlchemy would end it at the first."""
-    assert redact(told(f"{scheme}://user:{secret}@host:5432/name")) == told(f"{scheme}://user:***@host:5432/name")
+    """Up to the last one, although for SQLAlchemy the password ends at the first."""
+    assert redact(error_text(f"{scheme}://user:{secret}@host:5432/name")) == error_text(
+        f"{scheme}://user:***@host:5432/name"
+    )
 
 
 @given(secret=st.text(ANYTHING, min_size=6, max_size=20), scheme=st.sampled_from(["http", "https", "HTTP"]))
 def test_password_of_a_server_is_masked(secret: str, scheme: str) -> None:
-    """Also one with characters that belong quoted, where it cannot be taken for a port and a path."""
-    assert redact(told(f"{scheme}://user:x{secret}@host:5000/#/a@b")) == told(f"{scheme}://user:***@host:5000/#/a@b")
+    """Also one with characters that should be quoted, if it cannot be read as a port and a path."""
+    assert redact(error_text(f"{scheme}://user:x{secret}@host:5000/#/a@b")) == error_text(
+        f"{scheme}://user:***@host:5000/#/a@b"
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +68,7 @@ def test_other_text_is_untouched(text: str) -> None:
     assert redact(text) == text
 
 
-def test_awkward_passwords() -> None:
+def test_unusual_passwords() -> None:
     """An unquoted @, an empty user, a password in the query."""
     assert redact("postgresql://u:p@ss@host/db") == "postgresql://u:***@host/db"
     assert redact("redis://:hunter22@host") == "redis://:***@host"
@@ -76,7 +80,7 @@ def test_awkward_passwords() -> None:
 
 
 def test_secrets_of_the_environment_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tokens and passwords that libraries take from the environment."""
+    """Tokens and passwords that libraries read from the environment."""
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "tok-123456")
     monkeypatch.setenv("PGPASSWORD", "abc")
     assert redact("Authorization: Bearer tok-123456; abc") == "Authorization: Bearer ***; abc"

@@ -124,12 +124,12 @@ def run(arguments: list[str]) -> dict[str, Any]:
 
     from nnexp.runner import finalize, trial_loop
     from nnexp.study import Worker
-    from nnexp.tracking.store import Tracking
+    from nnexp.tracking import child_run
 
     clock.watch(Worker, "claim", "sampling (claims in the study)")
     clock.watch(Worker, "finish", "results told to the study")
-    clock.watch(trial_loop, "spool_evidence", "evidence: metrics, Parquet, spool")
-    clock.watch(Tracking, "deliver", "logging to MLflow, in a thread beside")
+    clock.watch(trial_loop, "write_trained", "outbox: metrics, Parquet, files")
+    clock.watch(child_run, "deliver", "logging to MLflow, in a thread beside")
     clock.watch(finalize.Finalization, "write", "finalization: re-test, summary, report, figures")
     status = command(["sweep", str(FILE), *arguments])
     seconds = time.perf_counter() - BEGAN

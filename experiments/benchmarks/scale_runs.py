@@ -34,7 +34,9 @@ from nnexp.recovery import intervals
 from nnexp.search import sweep_file
 from nnexp.study import SweepStudy, Worker, open_storage
 from nnexp.tracking import provenance
-from nnexp.tracking.outbox import Evidence, Spool
+from nnexp.tracking.child_run import deliver
+from nnexp.tracking.outbox import Outbox
+from nnexp.tracking.schema import TrialRun
 from nnexp.tracking.store import Tracking
 from nnexp.tracking.trial_run import run_name
 from nnexp.training import trainer
@@ -77,10 +79,10 @@ def finals(trial: int) -> dict[str, float]:
     }
 
 
-def evidence(trial: int, settings: Settings) -> Evidence:
+def trial_run(trial: int, settings: Settings) -> TrialRun:
     """A trial's rows, as many as a real one has."""
     curves = [(key, step, 0.7 / (step + 1)) for key in CURVES for step in POINTS]
-    return Evidence(
+    return TrialRun(
         sweep=NAME,
         trial=trial,
         state="COMPLETE",
@@ -99,7 +101,7 @@ def fill(directory: Path, runs: int, delivered: int) -> None:
     tracking = Tracking(f"sqlite:///{directory}/mlflow.db")
     plan = sweep_file.parse(file(runs))
     sweep = tracking.ensure_sweep(NAME, text=plan.text, note="")
-    spool = Spool(directory / "spool")
+    spool = Outbox(directory / "spool")
     rates: dict[int, float] = {}
     with open_storage(str(directory / "nnexp.journal")) as store:
         study = SweepStudy.create(store, plan)
@@ -110,8 +112,8 @@ def fill(directory: Path, runs: int, delivered: int) -> None:
                 worker.finish(claim, "COMPLETE", [metrics["recovery_rate"]], {**metrics, "solved_rate": 0.5})
                 rates[claim.number] = float(settings.learning_rate)
                 if claim.number < delivered:
-                    entry = spool.write(evidence(claim.number, settings), {})
-                    tracking.deliver(entry, sweep, fresh=True)
+                    entry = spool.write(trial_run(claim.number, settings), {})
+                    deliver(tracking, sweep, entry, fresh=True)
                     entry.remove()
         worker.leave()
     copy(directory / "mlflow.db", rates, delivered)

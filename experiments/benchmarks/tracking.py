@@ -30,9 +30,10 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 from nnexp.runner import sweeps
 from nnexp.search import sweep_file
 from nnexp.stores import Stores
-from nnexp.tracking.delivery import Writer
-from nnexp.tracking.outbox import Entry, Evidence, Spool
-from nnexp.tracking.schema import STATUS, SweepRun
+from nnexp.tracking.child_run import deliver
+from nnexp.tracking.delivery import Delivery
+from nnexp.tracking.outbox import Entry, Outbox
+from nnexp.tracking.schema import STATUS, SweepRun, TrialRun
 from nnexp.tracking.store import Tracking
 from nnexp.training import trainer
 
@@ -57,10 +58,10 @@ learning_rate = { low = 1e-2, high = 10.0, log = true }
 """
 
 
-def evidence(trial: int) -> Evidence:
+def trial_run(trial: int) -> TrialRun:
     """A trial's rows, as many as a real one has."""
     curves = tuple((key, step, 0.7 / (step + 1)) for key in CURVES for step in POINTS)
-    return Evidence(
+    return TrialRun(
         sweep="benchmark",
         trial=trial,
         state="COMPLETE",
@@ -76,7 +77,7 @@ def evidence(trial: int) -> Evidence:
 
 def bare(tracking: Tracking, sweep: SweepRun, entry: Entry) -> None:
     """The fewest calls of the public client that write these rows: create_run, log_batch, set_terminated."""
-    told, client = entry.evidence(), tracking.client
+    told, client = entry.read(), tracking.client
     own = {"nnexp.sweep": told.sweep, "nnexp.trial": str(told.trial), "nnexp.role": "trial"}
     own |= {"mlflow.parentRunId": sweep.run_id, "mlflow.note.content": told.note}
     own |= {"mlflow.user": "u", "mlflow.source.name": "nnexp", "mlflow.source.type": "LOCAL"}
@@ -92,12 +93,12 @@ def bare(tracking: Tracking, sweep: SweepRun, entry: Entry) -> None:
 
 def ours(tracking: Tracking, sweep: SweepRun, entry: Entry) -> None:
     """What nnexp's writer does."""
-    tracking.deliver(entry, sweep, fresh=True)
+    deliver(tracking, sweep, entry, fresh=True)
 
 
 def one_by_one(tracking: Tracking, sweep: SweepRun, entry: Entry) -> None:
     """A call for each metric and param, as scripts often do."""
-    told, client = entry.evidence(), tracking.client
+    told, client = entry.read(), tracking.client
     run = client.create_run(sweep.experiment_id, run_name=told.name, tags=dict(told.tags))
     for key, value in told.params.items():
         client.log_param(run.info.run_id, key, value)
@@ -119,7 +120,7 @@ def callback(uri: str) -> Callable[[Tracking, SweepRun, Entry], None]:
     study = optuna.create_study(study_name="callback")
 
     def run(_tracking: Tracking, _sweep: SweepRun, entry: Entry) -> None:
-        told = entry.evidence()
+        told = entry.read()
 
         @made.track_in_mlflow()  # type: ignore[untyped-decorator]
         def objective(_trial: Any) -> float:
@@ -153,12 +154,12 @@ def measure(runs: int, artifacts: bool) -> dict[str, float]:
             files["networks.parquet"] = lambda path: path.write_bytes(os.urandom(60_000)) and None
             files["best_network.json"] = lambda path: path.write_text("{}" * 500) and None
         times: dict[str, list[float]] = {name: [] for name in ways}
-        spool = Spool(Path("spool"))
+        spool = Outbox(Path("spool"))
         for turn in range(runs + 1):
             for name, way in ways.items():
                 if turn > max(3, runs // 5) and way not in (bare, ours):
                     continue  # the slow ways need fewer turns
-                entry = spool.write(evidence(turn), files)
+                entry = spool.write(trial_run(turn), files)
                 before = time.perf_counter()
                 way(tracking, sweep, entry)
                 times[name].append(1000 * (time.perf_counter() - before))
@@ -167,14 +168,14 @@ def measure(runs: int, artifacts: bool) -> dict[str, float]:
 
 def waiting() -> dict[str, float]:
     """A real sweep's wall time, and the seconds of it that training waited for the tracking store."""
-    kept: list[Writer] = []
+    kept: list[Delivery] = []
 
-    class Kept(Writer):
+    class Kept(Delivery):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             kept.append(self)
 
-    sweeps.Writer = Kept  # type: ignore[misc]
+    sweeps.Delivery = Kept  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         before = time.perf_counter()
         sweeps.sweep(sweep_file.parse(SWEEP, "benchmark"), stores=Stores(f"sqlite:///{folder}/mlflow.db"))

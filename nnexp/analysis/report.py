@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -14,18 +14,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from nnexp.analysis import format as fmt
-from nnexp.analysis import narrative, tables, trials
+from nnexp.analysis import narrative, tables
 from nnexp.analysis.figures import network, style, training
 from nnexp.analysis.figures import settings as figures
 from nnexp.analysis.figures.training import Points
 from nnexp.analysis.outcomes import SweepOutcomes, family_shares
 from nnexp.analysis.summary import Summary
 from nnexp.errors import NnexpError
-from nnexp.network.settings import Settings
 from nnexp.recovery.alignment import AlignedNetwork
-
-if TYPE_CHECKING:
-    from nnexp.tracking.schema import RunRecord
 
 BestNetworkOf = Callable[[int], AlignedNetwork | None]
 CurvesOf = Callable[[int], Mapping[str, Points]]
@@ -54,20 +50,6 @@ class Section:
     caption: str
     figure: Figure | None = None
     table: pd.DataFrame | None = None
-
-
-def settings_of(record: RunRecord) -> Settings:
-    """A run's settings from its params.
-
-    Raises:
-        UsageError: they are not the fields of `Settings`.
-    """
-    row = trials.trials_frame([record]).iloc[0]
-    columns = {name: "loss_function" if name == "loss" else name for name in Settings.model_fields}
-    values = {name: row[column] for name, column in columns.items()}
-    return Settings(
-        **{name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
-    )
 
 
 def build_report(summary: Summary, outcomes: SweepOutcomes, best_network_of: BestNetworkOf, curves_of: CurvesOf) -> str:

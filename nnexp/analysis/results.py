@@ -14,7 +14,7 @@ from nnexp import _atomic
 from nnexp.analysis import trials
 from nnexp.analysis.compare import Comparison, compare_runs, compare_sweeps
 from nnexp.analysis.outcomes import COLUMNS, SweepOutcomes, collect
-from nnexp.analysis.report import build_report, settings_of
+from nnexp.analysis.report import build_report
 from nnexp.analysis.summarize import summarize_records
 from nnexp.analysis.summary import Summary
 from nnexp.errors import NotFoundError, UsageError
@@ -23,9 +23,9 @@ from nnexp.recovery.alignment import AlignedNetwork, align_best
 from nnexp.search import sweep_file
 from nnexp.search.sweep_file import Sweep
 from nnexp.stores import Stores
+from nnexp.tracking.runs import counting
 from nnexp.tracking.schema import SWEEP_FILE, RunRecord, SweepRun
 from nnexp.tracking.store import Tracking
-from nnexp.tracking.trials import counting
 
 #: The parent run's artifact that keeps what the study says of the factors.
 IMPORTANCE = "importance.json"
@@ -221,7 +221,7 @@ def explain(run: str, stores: Stores, network: int | None = None) -> dict[str, A
     """
     tracking = _open(stores)
     record = tracking.run(run)
-    settings = settings_of(record)
+    settings = record.settings
     table = tracking.networks(record.run_id)
     rows = table.column("index").to_pylist()
     if network is None:

@@ -19,10 +19,9 @@ from nnexp.runner.session import is_finalized
 from nnexp.search.sweep_file import Sweep, parse
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Trial, open_storage
-from nnexp.tracking.outbox import Spool
-from nnexp.tracking.schema import ENDED, STATUS, SWEEP_FILE, RunRecord
+from nnexp.tracking.outbox import Outbox
+from nnexp.tracking.schema import ENDED, EPOCHS, STATUS, SWEEP_FILE, RunRecord
 from nnexp.tracking.store import Tracking
-from nnexp.tracking.trial_run import EPOCHS
 
 #: Final metrics of every trial that has networks.
 METRICS = ("solved_rate", "correct_rate", "confident_rate", "diverged_rate", "train_seconds")
@@ -71,7 +70,7 @@ def examine(stores: Stores, name: str | None = None, *, repair: bool = False) ->
         Interrupted: a signal during a repair.
     """
     with signals.handled() as interrupted, open_storage(stores.storage, create=False) as storage:
-        tracking, spool = Tracking(stores.tracking_uri), Spool(stores.spool)
+        tracking, spool = Tracking(stores.tracking_uri), Outbox(stores.spool)
         names = [name] if name is not None else [each.name for each in SweepStudy.list_all(storage)]
         found: list[Finding] = []
         for each in names:
@@ -101,7 +100,7 @@ def _compared(before: list[Finding], after: list[Finding]) -> list[Finding]:
     ]
 
 
-def _unknown_sweeps(spool: Spool, known: set[str]) -> Iterator[Finding]:
+def _unknown_sweeps(spool: Outbox, known: set[str]) -> Iterator[Finding]:
     """What the spool holds of sweeps that the study store does not have."""
     for name in spool.sweeps():
         if name not in known:
@@ -118,7 +117,7 @@ def deliver(stores: Stores, name: str | None = None) -> list[Finding]:
     Raises:
         NotFoundError: no study store. StoreError: a store cannot be opened. Interrupted: a signal.
     """
-    spool = Spool(stores.spool)
+    spool = Outbox(stores.spool)
     waiting = [each for each in ([name] if name is not None else spool.sweeps()) if spool.entries(each)]
     if not waiting:
         return []
@@ -141,7 +140,7 @@ def deliver(stores: Stores, name: str | None = None) -> list[Finding]:
 class Examination:
     """One comparison of a sweep's stores, each of them read once."""
 
-    def __init__(self, study: SweepStudy, tracking: Tracking, spool: Spool) -> None:
+    def __init__(self, study: SweepStudy, tracking: Tracking, spool: Outbox) -> None:
         self.study, self.tracking, self.spool = study, tracking, spool
         self.name = study.name
         self.has_workers = bool(study.live_workers())  # first, since it takes time
@@ -216,7 +215,7 @@ class Examination:
             if number not in self.finished:
                 state = "is in the spool, but not finished in the study"
             yield f"trial {number} {state}"
-        if left := self.spool.leftovers(self.name):
+        if left := self.spool.incomplete(self.name):
             yield f"{left} half-written entries are in the spool"
 
     def _missing(self) -> Iterator[str]:

@@ -20,10 +20,10 @@ from nnexp.runner.publish import publish
 from nnexp.runner.session import FINALIZED, Session, is_finalized
 from nnexp.study import FinishedState, Trial
 from nnexp.tracking.outbox import Entry
+from nnexp.tracking.runs import counting
 from nnexp.tracking.schema import ENDED, SWEEP_FILE, RunRecord, SweepRun
 from nnexp.tracking.store import Tracking
-from nnexp.tracking.trial_run import failure_evidence, spool_evidence
-from nnexp.tracking.trials import counting
+from nnexp.tracking.trial_run import write_failed, write_trained
 
 #: The networks of the re-test have these numbers and higher ones, which the seeds of no sweep reach.
 FRESH = 10_000_000
@@ -131,11 +131,11 @@ class Finalization:
         settings = sweep.settings(trial.params, seeds=int(trial.attrs.get("networks", 0)) or None)
         if trial.state == "FAIL":
             reason = str(trial.attrs.get("error", "unknown"))
-            return failure_evidence(spool, sweep, trial.number, settings, reason, began)
+            return write_failed(spool, sweep, trial.number, settings, reason, began)
         epochs = int(trial.attrs.get("epochs", settings.epochs))
         trained = jobs.train(executor, settings, np.arange(settings.seeds), self.session.workers, until=epochs)
         state: FinishedState = "PRUNED" if trial.state == "PRUNED" else "COMPLETE"
-        return spool_evidence(spool, sweep, trial.number, settings, trained, state, epochs=epochs, began=began)[0]
+        return write_trained(spool, sweep, trial.number, settings, trained, state, epochs=epochs, began=began)[0]
 
     def _retest(self, found: SweepResults, executor: Executor) -> None:
         """Train the best setting on fresh networks: the selected best of many settings looks better than it is."""

@@ -7,16 +7,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from nnexp._redact import redact
 from nnexp.errors import NnexpError, NotFoundError, StoreError
 from nnexp.stores import Stores
-
-#: Words of an address's query that may lead to another server or database than the rest of it says.
-_ELSEWHERE = {"service", "host", "hostaddr", "port", "dbname", "database", "unix_socket", "odbc_connect"}
-_PORTS = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mssql": 1433}
+from nnexp.tracking.address import same_database
 
 
 def check(stores: Stores, sweep: str | None = None) -> None:
@@ -57,33 +51,6 @@ def _distinct(tracking_uri: str, storage: str) -> list[str]:
             "one (both keep a table alembic_version); name another database for one of them"
         ]
     return []
-
-
-def same_database(tracking_uri: str, storage: str) -> bool:
-    """Whether both addresses surely lead to one database."""
-    found = database(tracking_uri)
-    return tracking_uri == storage or (found is not None and found == database(storage))
-
-
-def database(address: str) -> tuple[str, str] | None:
-    """What identifies the database at an address: (host and port, name), or ("", path).
-
-    None where the address alone does not tell: an MLflow server, no name of a database (the driver has its own default,
-    such as the user's name), a query that may name another place, or no address at all.
-    """
-    if "://" not in address:
-        return "", str(Path(address).resolve())
-    try:
-        url = make_url(address)
-    except (ArgumentError, ValueError):  # the latter for a port that is no number; whoever opens it says so
-        return None
-    backend = url.get_backend_name()
-    if not url.database or backend in ("http", "https") or not _ELSEWHERE.isdisjoint(url.query):
-        return None
-    if backend == "sqlite":
-        return None if url.database == ":memory:" else ("", str(Path(url.database).resolve()))
-    host = "127.0.0.1" if url.host in (None, "localhost") else url.host
-    return f"{host}:{url.port or _PORTS.get(backend)}", url.database.strip("/")
 
 
 def _spool(directory: Path) -> list[str]:

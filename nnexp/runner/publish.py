@@ -55,7 +55,7 @@ def publish(study: SweepStudy, tracking: Tracking, run: SweepRun, found: SweepRe
         (files / results.REPORT).write_text(found.report(summary, outcomes), encoding="utf-8")
         _mark_best(tracking, found, summary, figures)
         standing = _register(tracking, run, summary)
-        tracking.finish_sweep(run.run_id, files, _description(summary, standing, run))
+        tracking.finish_sweep(run, files, _description(summary, standing, run))
     return summary
 
 
@@ -101,21 +101,21 @@ def _mark_best(tracking: Tracking, found: SweepResults, summary: Summary, figure
                 tracking.log_files(run_id, Path(directory))
 
 
-def _register(tracking: Tracking, run: SweepRun, summary: Summary) -> registry.Standing | None:
+def _register(tracking: Tracking, run: SweepRun, summary: Summary) -> registry.Registration | None:
     """Register the best network as a model; None if there is no best setting or it is not re-tested."""
     best = summary.best
     if best is None or best.retest is None:
         return None
     network = json.loads(tracking.text(best.run_id, networks_table.BEST_NETWORK))
     retest = best.retest
-    return registry.crown(
+    return registry.register(
         tracking,
         run,
         registry.Candidate(summary.task, best.trial, best.run_id, network, retest.successes, retest.networks),
     )
 
 
-def _description(summary: Summary, standing: registry.Standing | None, run: SweepRun) -> str:
+def _description(summary: Summary, standing: registry.Registration | None, run: SweepRun) -> str:
     """The description of the parent run: the answer in words, and where to find more."""
     here = f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
     lines = [*summary.answer, ""]

@@ -82,7 +82,7 @@ def _clean_spool(session: Session) -> None:
     finished = {trial.number for trial in session.study.trials() if trial.is_finished}
     for entry in session.spool.entries(session.study.name):
         try:
-            entry.evidence()
+            entry.read()
         except StoreError:
             entry.remove()
             continue

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from nnexp.analysis.report import settings_of
 from nnexp.network.model import WEIGHTS
 from nnexp.recovery import networks_table
 from nnexp.stores import Stores
 from nnexp.tracking import provenance
+from nnexp.tracking.schema import EPOCHS
 from nnexp.tracking.store import Tracking
-from nnexp.tracking.trial_run import EPOCHS
 from nnexp.training import trainer
 
 #: What may explain a difference -> the tag of the run that recorded it.
@@ -63,7 +62,7 @@ def replay(run: str, stores: Stores) -> Replay:
     """
     tracking = Tracking(stores.tracking_uri)
     record = tracking.run(run)
-    settings = settings_of(record)
+    settings = record.settings
     table = tracking.networks(record.run_id)
     index = np.asarray(table.column("index").to_numpy(), dtype=np.int64)
     until = int(record.tags.get(EPOCHS, settings.epochs))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
+from functools import partial
 
 from nnexp.errors import NnexpError, StoreError
 from nnexp.network.reference import has_reference
@@ -18,9 +19,9 @@ from nnexp.runner.retry import Retry
 from nnexp.runner.signals import SignalCheck
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Worker
-from nnexp.tracking import saved_view
-from nnexp.tracking.delivery import Writer
-from nnexp.tracking.outbox import Spool
+from nnexp.tracking import child_run, saved_view
+from nnexp.tracking.delivery import Delivery
+from nnexp.tracking.outbox import Outbox
 from nnexp.tracking.schema import SweepRun
 from nnexp.tracking.store import Tracking
 
@@ -77,8 +78,8 @@ class Session:
     study: SweepStudy
     worker: Worker
     parent: Parent | None
-    spool: Spool
-    writer: Writer
+    spool: Outbox
+    writer: Delivery
     retry: Retry
     options: Options
     workers: int
@@ -127,9 +128,9 @@ class Session:
             Interrupted: a signal.
         """
         writer, limit = self.writer, time.monotonic() + DRAIN_LIMIT
-        while writer.waiting and not (writer.away and time.monotonic() > limit):
+        while writer.waiting and not (writer.unreachable and time.monotonic() > limit):
             self.check_signals()
-            if not writer.away:
+            if not writer.unreachable:
                 limit = time.monotonic() + DRAIN_LIMIT
             time.sleep(0.02)
         if left := writer.waiting + writer.refused:
@@ -152,7 +153,7 @@ def joined(study: SweepStudy, stores: Stores, options: Options) -> Iterator[Sess
     if not options.offline:
         tracking = retry.call(lambda: Tracking(stores.tracking_uri))
         parent = Parent(tracking, prepare_parent_run(study, tracking, retry))
-    spool = Spool(stores.spool)
+    spool = Outbox(stores.spool)
     spool.clean()
     worker = Worker.join(study)
     writer = open_writer(parent, study.sweep.lease)
@@ -161,7 +162,7 @@ def joined(study: SweepStudy, stores: Stores, options: Options) -> Iterator[Sess
 
 
 @contextlib.contextmanager
-def _leaving(worker: Worker, writer: Writer) -> Iterator[None]:
+def _leaving(worker: Worker, writer: Delivery) -> Iterator[None]:
     try:
         yield
     except BaseException:
@@ -173,15 +174,14 @@ def _leaving(worker: Worker, writer: Writer) -> Iterator[None]:
     worker.leave()
 
 
-def open_writer(parent: Parent | None, lease: float) -> Writer:
+def open_writer(parent: Parent | None, lease: float) -> Delivery:
     """A writer to the sweep's runs; without a parent run one that leaves everything in the spool."""
     if parent is None:
-        return Writer(None, log.warning)
-    tracking, run = parent.tracking, parent.run
-    return Writer(
-        lambda entry, fresh: tracking.deliver(entry, run, fresh=fresh),
+        return Delivery(None, log.warning)
+    return Delivery(
+        partial(child_run.deliver, parent.tracking, parent.run),
         log.warning,
-        lambda step, metrics: tracking.log_progress(run.run_id, step, metrics),
+        partial(parent.tracking.log_progress, parent.run.run_id),
         fresh_for=lease / 2,
     )
 

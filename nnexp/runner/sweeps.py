@@ -18,7 +18,7 @@ from nnexp.search import sweep_file
 from nnexp.search.sweep_file import Sweep
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
-from nnexp.tracking.outbox import Spool
+from nnexp.tracking.outbox import Outbox
 from nnexp.tracking.store import Tracking
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def sweep(
             study = SweepStudy.create(storage, plan)
             study.clear_stop()
             summary = None
-            if is_finalized(study) and not Spool(stores.spool).entries(plan.name):
+            if is_finalized(study) and not Outbox(stores.spool).entries(plan.name):
                 log.warning("nnexp: sweep %r is finished; nothing is left to do", plan.name)
             else:
                 options = Options(interrupted, jobs=jobs, pool=pool, offline=offline, progress=progress)
@@ -136,7 +136,7 @@ def delete(name: str, *, stores: Stores) -> None:
             raise NnexpError(f"sweep {name!r}: {len(active)} workers are on it; first: nnexp stop {name}")
         study.delete()
         found = True
-    for entry in Spool(stores.spool).entries(name):
+    for entry in Outbox(stores.spool).entries(name):
         entry.remove()
     try:
         Tracking(stores.tracking_uri).delete_sweep(name)

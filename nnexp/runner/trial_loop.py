@@ -36,7 +36,7 @@ from nnexp.runner.session import Session
 from nnexp.search.sweep_file import AdaptiveSeeds
 from nnexp.study import Claim, FinishedState
 from nnexp.study.pruning import rungs
-from nnexp.tracking.trial_run import spool_evidence
+from nnexp.tracking.trial_run import write_trained
 
 #: Seconds between two checks for signals, and between two looks at the study's stop flag and at dead workers.
 TICK = 0.25
@@ -205,7 +205,7 @@ class TrialLoop:
         """Write a trial to the spool, finish it in the study and hand it to the writer, in this order."""
         state: FinishedState = "PRUNED" if trial.pruned else "COMPLETE"
         trained = trial.trained
-        entry, metrics = spool_evidence(
+        entry, metrics = write_trained(
             self.session.spool,
             self.study.sweep,
             trial.claim.number,

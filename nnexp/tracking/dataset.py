@@ -1,4 +1,4 @@
-"""A truth table as an MLflow dataset (floor 3; imports MLflow)."""
+"""A truth table as an MLflow dataset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 
 
 def truth_table(name: str, inputs: Any, targets: Any) -> DatasetInput:
-    """The dataset: columns x1, x2, … and y of truth values, its digest taken from its content.
+    """The dataset with the Boolean columns x1, x2, … and y; its digest depends on its content.
 
     Args:
         name: the task's.
@@ -23,7 +23,7 @@ def truth_table(name: str, inputs: Any, targets: Any) -> DatasetInput:
     columns = {f"x{i + 1}": column.astype(bool) for i, column in enumerate(np.asarray(inputs).T)}
     frame = pd.DataFrame(columns | {"y": np.asarray(targets).astype(bool)})
     source = CodeDatasetSource(tags={"mlflow.source.name": "nnexp"})
-    digest = hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()[:8]  # MLflow's own leaves out truth values
+    digest = hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()[:8]  # MLflow's own ignores Boolean columns
     table = PandasDataset(frame, source, targets="y", name=f"{name} truth table", digest=digest)
     plain = table.to_dict()
     entity = Dataset(

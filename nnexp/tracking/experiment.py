@@ -1,25 +1,20 @@
-"""A sweep's experiment and parent run: workers that start together create one of each (floor 3; imports MLflow)."""
+"""A sweep's experiment and parent run: of several workers that start together, one creates each of them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 
-from nnexp.tracking.client import artifact_root  # first: it settles MLflow's environment
-
-# isort: split
 from mlflow import MlflowClient
-from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from nnexp.tracking.schema import NOTE, ROLE, SWEEP, TAG_LIMIT, SweepRun, pages, quoted, source_tags
+from nnexp.tracking.address import artifact_root
+from nnexp.tracking.runs import parent_runs
+from nnexp.tracking.schema import NOTE, ROLE, SWEEP, TAG_LIMIT, SweepRun, source_tags
 
-
-def parent_runs(client: MlflowClient, experiment_id: str, name: str) -> list[Run]:
-    """The sweep's parent runs, the one that counts first."""
-    filter_string = f"tags.`{ROLE}` = 'sweep' and tags.`{SWEEP}` = '{quoted(name)}'"
-    runs: list[Run] = list(pages(client.search_runs, [experiment_id], filter_string=filter_string))
-    return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+#: Seconds within which the worker that created an experiment also creates its parent run, unless it was killed.
+PARENT_WAIT = 15.0
 
 
 def create_sweep(client: MlflowClient, uri: str, name: str, note: str, tags: Mapping[str, str]) -> SweepRun:
@@ -32,14 +27,14 @@ def create_sweep(client: MlflowClient, uri: str, name: str, note: str, tags: Map
         note: the description of both, Markdown.
         tags: the parent's further tags.
     """
-    experiment_id, mine = _ensure_experiment(client, uri, name, note)
-    found = None if mine else _await_parent(client, name, experiment_id)
+    experiment_id, created = _ensure_experiment(client, uri, name, note)
+    found = None if created else _awaited_parent(client, name, experiment_id)
     return found or _create_parent(client, name, experiment_id, note, tags)
 
 
 def _ensure_experiment(client: MlflowClient, uri: str, name: str, note: str) -> tuple[str, bool]:
-    """The experiment's id, and whether this call made it the sweep's, so that nobody else creates the parent."""
-    # The kind makes the UI open on the table of runs; it asks each visitor for it otherwise.
+    """The experiment's id, and whether this call made it the sweep's: then no other worker creates the parent run."""
+    # The kind makes the UI show the table of runs at once; without it, the UI asks every visitor for the kind.
     tags = {SWEEP: name, NOTE: note[:TAG_LIMIT], "mlflow.experimentKind": "custom_model_development"}
     existing = client.get_experiment_by_name(name)
     if existing is None:
@@ -51,22 +46,24 @@ def _ensure_experiment(client: MlflowClient, uri: str, name: str, note: str) -> 
             existing = client.get_experiment_by_name(name)
             if existing is None:
                 raise
-    mine = SWEEP not in existing.tags  # a user's own experiment of that name is taken in
-    if mine:
+    adopted = SWEEP not in existing.tags  # a user's own experiment of that name becomes the sweep's
+    if adopted:
         client.set_experiment_tag(existing.experiment_id, SWEEP, name)
-    return existing.experiment_id, mine
+    return existing.experiment_id, adopted
 
 
-def _await_parent(client: MlflowClient, name: str, experiment_id: str) -> SweepRun | None:
-    """The parent run that whoever created the experiment is about to create; None when that was long ago."""
-    created = client.get_experiment(experiment_id).creation_time or 0
-    patience = time.monotonic() + 15  # whatever the wall clock does meanwhile
-    while True:
-        if parents := parent_runs(client, experiment_id, name):
-            return SweepRun(name, experiment_id, parents[0].info.run_id)
-        if time.time() * 1000 - created > 15_000 or time.monotonic() > patience:
-            return None
-        time.sleep(0.2)
+def _awaited_parent(client: MlflowClient, name: str, experiment_id: str) -> SweepRun | None:
+    """The parent run that the creator of the experiment is about to create; None if that was too long ago."""
+    age = time.time() - (client.get_experiment(experiment_id).creation_time or 0) / 1000
+    left = min(PARENT_WAIT - age, PARENT_WAIT)  # the age is negative after a clock was set back
+    retrying = Retrying(
+        retry=retry_if_result(lambda parents: not parents),
+        stop=stop_after_delay(left),
+        wait=wait_fixed(0.2),
+        retry_error_callback=lambda _: [],
+    )
+    parents = retrying(parent_runs, client, experiment_id, name)
+    return SweepRun(name, experiment_id, parents[0].info.run_id) if parents else None
 
 
 def _create_parent(client: MlflowClient, name: str, experiment_id: str, note: str, tags: Mapping[str, str]) -> SweepRun:

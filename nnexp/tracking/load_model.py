@@ -1,4 +1,4 @@
-"""Networks read back from the tracking store, from a run or a registered model (floor 4; imports MLflow)."""
+"""Reading networks from the tracking store: from a run or a registered model."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from mlflow.artifacts import download_artifacts
+
 from nnexp.errors import NotFoundError
 from nnexp.network.model import Network
 from nnexp.network.network_file import network_of
 from nnexp.recovery import networks_table
 from nnexp.stores import Stores
-from nnexp.tracking.client import translated
+from nnexp.tracking.failures import translated
 from nnexp.tracking.store import Tracking
-
-# isort: split
-from mlflow.artifacts import download_artifacts
 
 NETWORK_FILE = "network.json"
 
@@ -25,12 +24,11 @@ def load_network(source: str, stores: Stores) -> Network:
     """The network that ``source`` names.
 
     Args:
-        source: a run's id, ``NAME#12``, or a model's URI such as
-            ``models:/xnor@champion``.
+        source: a run's id, ``NAME#12``, or a model's URI such as ``models:/xnor@champion``.
         stores: where to look.
 
     Raises:
-        NotFoundError: no such run or model, or one without a network.
+        NotFoundError: there is no such run or model, or it has no network.
         StoreError: the store cannot be read.
     """
     tracking = Tracking(stores.tracking_uri)
@@ -44,7 +42,7 @@ def _of_model(tracking: Tracking, uri: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
         try:
             with translated(tracking.uri):
-                # The location is asked for here: given a models:/ address, MLflow asks its global registry.
+                # MLflow would look up a models:/ address in its global registry, which may be another store's.
                 where = _location(tracking, uri.removeprefix("models:/"))
                 folder = Path(download_artifacts(artifact_uri=where, dst_path=directory, tracking_uri=tracking.uri))
             file = next(folder.rglob(NETWORK_FILE))

@@ -1,60 +1,39 @@
-"""Finished trials' evidence on the local disk, until MLflow has it (floor 2).
+"""Finished trials on the local disk, until MLflow has them (a transactional outbox).
 
-A directory per trial, ``<spool>/<sweep>/<trial>``: ``run.json`` and the run's artifacts in ``files``. It appears by one
-rename and disappears by one, so a kill at any instant leaves an entry in full or none. Its lock is the kernel's on the
-directory itself and ends with the process that holds it.
+Each trial has a directory ``<outbox>/<sweep>/<trial>`` with ``run.json`` and, in ``files``, the run's artifacts. It
+appears by one rename and disappears by one, so a kill at any instant leaves a complete entry or none.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote, unquote
 
 from nnexp import _atomic
 from nnexp.errors import StoreError
-
-State = Literal["COMPLETE", "PRUNED", "FAIL"]
+from nnexp.tracking.directory_lock import locked
+from nnexp.tracking.schema import TrialRun
 
 _RUN = "run.json"
 _FILES = "files"
 _TRIED = "tried"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What MLflow is to hold of one finished trial.
-
-    Attributes:
-        metrics: (key, step, value); a step's time is its share of the run's, the last being ``ended_ms``, so that
-            logging them twice changes nothing.
-        note: the run's description, Markdown.
-    """
-
-    sweep: str
-    trial: int
-    state: State
-    params: Mapping[str, str]
-    tags: Mapping[str, str]
-    name: str
-    note: str
-    started_ms: int
-    ended_ms: int
-    metrics: tuple[tuple[str, int, float], ...]
+#: Names of directories that are being written, and that are being removed.
+_NEW, _GONE = ".new-", ".gone-"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One trial's evidence in the spool."""
+    """One trial in the outbox."""
 
     path: Path
 
@@ -73,36 +52,27 @@ class Entry:
         """The directory of the run's artifacts."""
         return self.path / _FILES
 
-    def evidence(self) -> Evidence:
-        """What was written.
+    def read(self) -> TrialRun:
+        """The run that was written.
 
         Raises:
-            StoreError: the entry is damaged; it says which file and what to do.
+            StoreError: the entry is damaged; the message says which file and what to do.
         """
         try:
             value: dict[str, Any] = json.loads((self.path / _RUN).read_text(encoding="utf-8"))
             value["metrics"] = tuple((str(key), int(step), float(number)) for key, step, number in value["metrics"])
-            return Evidence(**value)
+            return TrialRun(**value)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise StoreError(
                 f"{self.path / _RUN}: damaged ({error}); delete {self.path}: the trial is then trained again"
             ) from None
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[bool]:
-        """Whether this process has the entry to itself, until the end of the block; False also when it is gone."""
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            yield False
-            return
-        try:
-            yield _lock(descriptor) and _is_at(descriptor, self.path)
-        finally:
-            os.close(descriptor)  # which ends the lock
+    def locked(self) -> AbstractContextManager[bool]:
+        """Whether this process has the entry to itself until the end of the block; False also if it is removed."""
+        return locked(self.path)
 
     def first_try(self) -> bool:
-        """Whether nobody has tried to send the entry before; from now on somebody has."""
+        """Whether nobody has tried to send the entry before. From now on somebody has."""
         try:
             os.close(os.open(self.path / _TRIED, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
@@ -110,30 +80,14 @@ class Entry:
         return True
 
     def remove(self) -> None:
-        """Take the entry out, by one rename."""
-        gone = self.path.with_name(f".gone-{uuid.uuid4().hex}")
+        """Remove the entry, by one rename; an absent one is no error."""
+        gone = self.path.with_name(f"{_GONE}{uuid.uuid4().hex}")
         with contextlib.suppress(FileNotFoundError):
             self.path.rename(gone)
             shutil.rmtree(gone)
 
 
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open directory is still the one at ``path``: it may have been removed before the lock came."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-class Spool:
+class Outbox:
     """The directory of all sweeps' entries."""
 
     def __init__(self, root: Path) -> None:
@@ -143,38 +97,37 @@ class Spool:
         name = quote(sweep, safe="")
         return self.root / (name.replace(".", "%2E") if name.startswith(".") else name)
 
-    def write(self, evidence: Evidence, files: Mapping[str, Callable[[Path], None]]) -> Entry:
-        """Write one trial's evidence; an older entry of the same trial is replaced.
+    def write(self, run: TrialRun, files: Mapping[str, Callable[[Path], None]]) -> Entry:
+        """Write one trial; an older entry of the same trial is replaced.
 
         Args:
-            evidence: what becomes the run.
-            files: name of each artifact, and what writes it to a given path.
+            run: the run that it is to have.
+            files: name of each artifact -> the function that writes it to a given path.
 
         Raises:
             StoreError: the directory cannot be written; nothing is left behind.
         """
-        home = self._home(evidence.sweep)
+        home = self._home(run.sweep)
         try:
             try:
-                return self._write(home, evidence, files)
-            except FileNotFoundError:  # another process's `clean` came between the directory's making and its lock
-                return self._write(home, evidence, files)
+                return self._write(home, run, files)
+            except FileNotFoundError:  # another process's `clean` removed the directory before it was locked
+                return self._write(home, run, files)
         except OSError as error:
             raise StoreError(
-                f"{home}: cannot write the evidence of trial {evidence.trial} ({error.strerror}); "
-                "free or choose a place with --spool"
+                f"{home}: cannot write trial {run.trial} ({error.strerror}); free or choose a place with --spool"
             ) from error
 
-    def _write(self, home: Path, evidence: Evidence, files: Mapping[str, Callable[[Path], None]]) -> Entry:
-        temporary = home / f".new-{uuid.uuid4().hex}"
+    def _write(self, home: Path, run: TrialRun, files: Mapping[str, Callable[[Path], None]]) -> Entry:
+        temporary = home / f"{_NEW}{uuid.uuid4().hex}"
         try:
             (temporary / _FILES).mkdir(parents=True)
-            with _held(temporary):
+            with locked(temporary, wait=True):  # `clean` in another process then leaves it alone
                 for name, write in files.items():
                     write(temporary / _FILES / name)
-                (temporary / _RUN).write_text(json.dumps(asdict(evidence), allow_nan=False), encoding="utf-8")
+                (temporary / _RUN).write_text(json.dumps(asdict(run), allow_nan=False), encoding="utf-8")
                 _sync_tree(temporary)
-                entry = Entry(home / f"{evidence.trial:06d}")
+                entry = Entry(home / f"{run.trial:06d}")
                 _replace(temporary, entry)
                 _atomic.sync(home)
         except OSError:
@@ -184,27 +137,22 @@ class Spool:
 
     def entries(self, sweep: str | None = None) -> list[Entry]:
         """The entries of one sweep, or of all, by trial number."""
-        homes = (
-            [self._home(sweep)] if sweep is not None else sorted(path for path in _listed(self.root) if path.is_dir())
-        )
+        homes = sorted(_listed(self.root)) if sweep is None else [self._home(sweep)]
         return [Entry(path) for home in homes for path in sorted(_listed(home)) if path.name.isdecimal()]
 
     def sweeps(self) -> list[str]:
         """Names of the sweeps that have entries."""
         return sorted({entry.sweep for entry in self.entries()})
 
-    def leftovers(self, sweep: str) -> int:
-        """How many entries of a sweep killed processes left half written or half removed."""
-        return sum(1 for path in _listed(self._home(sweep)) if _is_half(path) and _is_free(path))
+    def incomplete(self, sweep: str) -> int:
+        """How many entries of a sweep were left half written or half removed by processes that were killed."""
+        return sum(1 for _ in _abandoned(self._home(sweep)))
 
     def clean(self) -> None:
         """Remove what killed processes left half written or half removed, and empty directories."""
         for home in _listed(self.root):
-            for path in _listed(home):
-                if _is_half(path):
-                    with Entry(path).locked() as mine:
-                        if mine:
-                            shutil.rmtree(path, ignore_errors=True)
+            for path in _abandoned(home):
+                shutil.rmtree(path, ignore_errors=True)
             with contextlib.suppress(OSError):
                 home.rmdir()
         with contextlib.suppress(OSError):
@@ -212,7 +160,7 @@ class Spool:
 
 
 def _replace(temporary: Path, entry: Entry) -> None:
-    """Put a new entry in the place of an older one, also while another process does the same."""
+    """Move a new entry to the place of an older one, also while another process does the same."""
     while True:
         entry.remove()
         try:
@@ -224,24 +172,13 @@ def _replace(temporary: Path, entry: Entry) -> None:
             return
 
 
-@contextlib.contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Hold a new directory's lock, so that `Spool.clean` in another process leaves it alone."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _is_half(path: Path) -> bool:
-    return path.name.startswith((".new-", ".gone-"))
-
-
-def _is_free(path: Path) -> bool:
-    with Entry(path).locked() as mine:
-        return mine
+def _abandoned(home: Path) -> Iterator[Path]:
+    """The half-written and half-removed entries on which no process works; each is locked while it is used."""
+    for path in _listed(home):
+        if path.name.startswith((_NEW, _GONE)):
+            with locked(path) as free:
+                if free:
+                    yield path
 
 
 def _listed(directory: Path) -> list[Path]:

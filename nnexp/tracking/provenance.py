@@ -1,33 +1,36 @@
-"""With what a result was made: versions, CPU features, commit (floor 1). Same features and NumPy, same bits."""
+"""What a result was computed with: versions, CPU features, commit.
+
+The same CPU features and the same version of NumPy give the same bits.
+"""
 
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import platform
 import subprocess
 from pathlib import Path
 
 import numpy as np
 
-import nnexp
-
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """``nnexp``, ``numpy`` and ``python`` versions."""
-    return {"nnexp": nnexp.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    """The versions of ``nnexp``, ``numpy`` and ``python``."""
+    own = importlib.metadata.version("nnexp")
+    return {"nnexp": own, "numpy": np.__version__, "python": platform.python_version()}
 
 
 @functools.cache
 def cpu_features() -> str:
-    """The SIMD extensions that NumPy's kernels may use on this machine, baseline included, as one sorted line."""
+    """The SIMD extensions that NumPy's kernels may use on this machine, baseline included, sorted in one line."""
     simd = np.show_config(mode="dicts")["SIMD Extensions"]
     return " ".join(sorted({*simd.get("baseline", ()), *simd.get("found", ())}))
 
 
 @functools.cache
 def commit() -> str | None:
-    """The git commit of the package's source tree, where it runs from one."""
+    """The git commit of the source tree that the package runs from; None if it runs from an installation."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

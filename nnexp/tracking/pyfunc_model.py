@@ -1,6 +1,6 @@
-"""The champion as MLflow loads it: copied into the model, which needs NumPy and MLflow alone, no pickle (floor 3).
+"""The code of a registered network, as MLflow loads it: copied into the model, which is stored without a pickle.
 
-It holds the forward pass of `nnexp.network` once more, so that a served model does not need nnexp.
+It repeats the forward pass of `nnexp.network`, so that a model is served with NumPy, pandas and MLflow, without nnexp.
 Axes: M rows, N inputs, H hidden units.
 """
 
@@ -17,15 +17,15 @@ from mlflow.pyfunc.model import PythonModel
 
 
 class TwoLayerNetwork(PythonModel):
-    """Answers the probability that a row's output is 1."""
+    """Returns the probability that a row's output is 1."""
 
     def load_context(self, context: Any) -> None:
         """Read the weights."""
         self.network = json.loads(Path(context.artifacts["network"]).read_text(encoding="utf-8"))
 
-    # MLflow reads the annotation: a DataFrame is what it makes of every input; another draws warnings.
+    # MLflow reads the annotation. It converts every input to a DataFrame, and warns about any other annotation.
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002
-        """(M, N) inputs of 0 and 1, as a table or rows, to M probabilities."""
+        """M probabilities from (M, N) inputs of 0 and 1, given as a table or as rows."""
         X = np.asarray(model_input, dtype=np.float64).T
         if self.network["encoding"] == "bipolar":
             X = 2 * X - 1

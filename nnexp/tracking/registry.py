@@ -1,4 +1,8 @@
-"""The best network as an MLflow model, and the registry's alias on the best of all (floor 4; imports MLflow)."""
+"""The best network of a sweep as an MLflow model, and the alias of the best model of all sweeps.
+
+The registered model of a task has a version for each sweep's best network. The alias ``champion`` names the version
+whose setting did best when it was tested again on fresh networks.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,6 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from nnexp.network import tasks
-from nnexp.recovery.intervals import wilson
-from nnexp.tracking.client import translated
-from nnexp.tracking.load_model import NETWORK_FILE
-from nnexp.tracking.schema import SWEEP, TRIAL, SweepRun, pages
-from nnexp.tracking.store import Tracking
-
-# isort: split
 import pandas as pd
 from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
 from mlflow.entities.model_registry import ModelVersion
@@ -28,9 +24,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", UserWarning)  # on being imported it warns of type hints of its own
-    import mlflow.pyfunc
+from nnexp.network import tasks
+from nnexp.recovery.intervals import wilson
+from nnexp.tracking.failures import translated
+from nnexp.tracking.load_model import NETWORK_FILE
+from nnexp.tracking.runs import pages
+from nnexp.tracking.schema import SWEEP, TRIAL, SweepRun
+from nnexp.tracking.store import Tracking
 
 ALIAS = "champion"
 INDEX = "nnexp.network"
@@ -41,15 +41,15 @@ _CODE = Path(__file__).with_name("pyfunc_model.py")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A sweep's best network, with what its setting reached on fresh networks.
+    """A sweep's best network, and how its setting did on fresh networks (the re-test).
 
     Attributes:
         task: the task's spec.
-        trial: of the winning setting.
+        trial: the number of the trial with the best setting.
         run_id: its run.
         network: the content of its ``best_network.json``.
-        successes: how many of the re-tested networks recovered (solved, where the task has no reference).
-        networks: how many were re-tested.
+        successes: how many fresh networks recovered the reference (or solved the task, if it has no reference).
+        networks: how many fresh networks were trained.
     """
 
     task: str
@@ -60,16 +60,23 @@ class Candidate:
     networks: int
 
     @property
-    def figures(self) -> dict[str, float]:
-        """The re-test's rate with its interval, by metric name."""
+    def metrics(self) -> dict[str, float]:
+        """The re-test's rate with its Wilson interval, by metric name."""
         low, high = wilson(self.successes, self.networks)
         rate = self.successes / self.networks
         return {"retest_rate": rate, "retest_low": float(low), "retest_high": float(high)}
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What became of a candidate: its version, and who holds the title now."""
+class Registration:
+    """The result of registering a candidate.
+
+    Attributes:
+        model: the registered model's name.
+        version: the candidate's version.
+        champion: the version that has the alias now.
+        moved: whether the alias was moved to the candidate.
+    """
 
     model: str
     version: str
@@ -78,46 +85,46 @@ class Standing:
 
     @property
     def line(self) -> str:
-        """In words."""
+        """The result in words."""
         if self.moved:
             return f"models:/{self.model}@{ALIAS} is version {self.version}, this sweep's best network"
         if self.version == self.champion:
-            return f"models:/{self.model}@{ALIAS} still is version {self.version}, this sweep's best network"
+            return f"models:/{self.model}@{ALIAS} is still version {self.version}, this sweep's best network"
         return (
-            f"registered as {self.model} version {self.version}; {ALIAS} stays with version {self.champion}, "
-            "whose re-tested interval has a lower end at least as high"
+            f"registered as {self.model} version {self.version}; {ALIAS} stays at version {self.champion}, "
+            "whose re-tested interval has a lower end that is at least as high"
         )
 
 
-def crown(tracking: Tracking, sweep: SweepRun, candidate: Candidate) -> Standing:
+def register(tracking: Tracking, sweep: SweepRun, candidate: Candidate) -> Registration:
     """Log the network as the sweep's model, register it, and move the alias if its interval's lower end is higher.
 
-    Again with the same candidate: nothing new is made.
+    Calling it again with the same candidate creates nothing.
 
     Raises:
         StoreError: the store cannot be written.
     """
     name = model_name(candidate.task)
     with translated(tracking.uri):
-        version = _find(tracking, name, candidate) or _register(tracking, sweep, name, candidate)
+        version = _find(tracking, name, candidate) or _create_version(tracking, sweep, name, candidate)
         present = champion(tracking, name)
         held = float(present.tags.get(LOW, -1)) if present is not None else -1.0
-        moved = candidate.figures["retest_low"] > held
+        moved = candidate.metrics["retest_low"] > held
         if moved:
             tracking.client.set_registered_model_alias(name, ALIAS, version.version)
-    holder = str(version.version) if moved or present is None else str(present.version)
-    return Standing(name, str(version.version), holder, moved)
+    best = version if moved or present is None else present
+    return Registration(name, str(version.version), str(best.version), moved)
 
 
 def model_name(task: str) -> str:
-    """The registered model's name: the task's, without what the registry does not take."""
+    """The registered model's name: the task's, without characters that the registry refuses."""
     if tasks.get(task).is_custom:
         return f"task-{hashlib.sha256(task.encode()).hexdigest()[:8]}"
     return task.replace(":", "-")
 
 
 def champion(tracking: Tracking, name: str) -> ModelVersion | None:
-    """The version that holds the alias, or None."""
+    """The version that has the alias, or None."""
     try:
         found: ModelVersion = tracking.client.get_model_version_by_alias(name, ALIAS)
     except MlflowException as error:
@@ -137,29 +144,30 @@ def _find(tracking: Tracking, name: str, candidate: Candidate) -> ModelVersion |
     return None
 
 
-def _register(tracking: Tracking, sweep: SweepRun, name: str, candidate: Candidate) -> ModelVersion:
+def _create_version(tracking: Tracking, sweep: SweepRun, name: str, candidate: Candidate) -> ModelVersion:
     try:
         tracking.client.create_registered_model(
-            name, description=f"The network that solves {name}, from the setting whose re-test did best of all sweeps."
+            name,
+            description=f"The network that solves {name}, from the setting that did best of all sweeps in its re-test.",
         )
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     model = _log_model(tracking, sweep, name, candidate)
-    figures = candidate.figures
+    metrics = candidate.metrics
     tags = {
         SWEEP: sweep.name,
         TRIAL: str(candidate.trial),
         "nnexp.run_id": candidate.run_id,
         INDEX: str(candidate.network["index"]),
-        RATE: repr(figures["retest_rate"]),
-        LOW: repr(figures["retest_low"]),
-        HIGH: repr(figures["retest_high"]),
+        RATE: repr(metrics["retest_rate"]),
+        LOW: repr(metrics["retest_low"]),
+        HIGH: repr(metrics["retest_high"]),
         NETWORKS: str(candidate.networks),
     }
     return tracking.client.create_model_version(
         name,
-        source=model.artifact_location,  # "models:/ID" is looked up in the global store, maybe another
+        source=model.artifact_location,  # MLflow would look up "models:/ID" in its global store, which may be another
         run_id=sweep.run_id,
         model_id=model.model_id,
         tags=tags,
@@ -168,16 +176,16 @@ def _register(tracking: Tracking, sweep: SweepRun, name: str, candidate: Candida
 
 
 def _description(sweep: SweepRun, candidate: Candidate) -> str:
-    figures = candidate.figures
+    metrics = candidate.metrics
     return (
         f"Network {candidate.network['index']} of trial {candidate.trial} of sweep {sweep.name}. "
-        f"On {candidate.networks:,} fresh networks its setting reached {figures['retest_rate']:.1%} "
-        f"(95% interval {figures['retest_low']:.1%} to {figures['retest_high']:.1%})."
+        f"On {candidate.networks:,} fresh networks its setting reached {metrics['retest_rate']:.1%} "
+        f"(95% interval {metrics['retest_low']:.1%} to {metrics['retest_high']:.1%})."
     )
 
 
 def _log_model(tracking: Tracking, sweep: SweepRun, name: str, candidate: Candidate) -> LoggedModel:
-    """Log the model as an output of the parent run, with the metrics that chose it."""
+    """Log the model as an output of the parent run, with the metrics of its re-test."""
     settings = {key: str(value)[:500] for key, value in candidate.network["settings"].items()}
     model = tracking.client.create_logged_model(
         sweep.experiment_id,
@@ -195,25 +203,29 @@ def _log_model(tracking: Tracking, sweep: SweepRun, name: str, candidate: Candid
     now = int(time.time() * 1000)
     metrics = [
         Metric(key, value, now, 0, model_id=model.model_id, run_id=sweep.run_id)
-        for key, value in candidate.figures.items()
+        for key, value in candidate.metrics.items()
     ]
     tracking.client.log_batch(sweep.run_id, metrics=metrics)
     return model
 
 
 def save_model(path: Path, network: Mapping[str, Any], task: str) -> None:
-    """Save a network as an MLflow model: code and JSON, no pickle, with signature and input example.
+    """Save a network as an MLflow model of code and JSON, without a pickle, with signature and input example.
 
     Args:
         path: a directory that does not exist.
         network: the content of a ``best_network.json``.
         task: its task's spec.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the import warns about type hints of MLflow's own
+        import mlflow.pyfunc
+
     settings = network["settings"]
     content = {key: settings[key] for key in ("activation", "encoding")} | {"task": task, "weights": network["weights"]}
     rows = tasks.get(task).inputs
     example = pd.DataFrame(rows[:8], columns=[f"x{i + 1}" for i in range(len(rows[0]))], dtype="float64")
-    # Columns without names take rows, arrays, tables and CSV alike, by position.
+    # Without names of columns it accepts rows, arrays, tables and CSV, by position.
     signature = ModelSignature(
         inputs=Schema([ColSpec("double") for _ in rows[0]]), outputs=Schema([ColSpec("double", "probability")])
     )

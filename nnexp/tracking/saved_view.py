@@ -1,7 +1,7 @@
-"""Saved views of a sweep's table of runs, as MLflow's UI offers them under "Views" (floor 3).
+"""Saved views of a sweep's table of runs, which MLflow's UI offers under "Views".
 
-The UI keeps a view in a tag of the experiment: JSON with a name, times, and a state, itself JSON. A UI that does not
-know the tag ignores it.
+The UI stores a view in a tag of the experiment: JSON with a name, times, and a state, which is JSON text itself. A
+version of the UI that does not know the tag ignores it.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from collections.abc import Sequence
 PREFIX = "mlflow.sharedViewState."
 RANKING = "nnexp-ranking"
 
-# Few enough to stand beside the params without scrolling; the UI orders them by name. It cuts headings after some
-# twelve letters: of names that begin alike, such as recovery_rate and recovery_rate_low, there is one.
-_FIGURES = ("recovery_rate", "solved_rate", "mirror_rate")
-_FIGURES_WITHOUT_REFERENCE = ("solved_rate", "confident_rate", "epochs_to_solve_median")
+# Few enough to be seen beside the params without scrolling. The UI cuts headings after about twelve letters: of names
+# with a common beginning, such as recovery_rate and recovery_rate_low, only one is shown.
+_METRICS = ("recovery_rate", "solved_rate", "mirror_rate")
+_METRICS_WITHOUT_REFERENCE = ("solved_rate", "confident_rate", "epochs_to_solve_median")
 
 
 def ranking(searched: Sequence[str], objective: str, *, ascending: bool, has_reference: bool, now_ms: int) -> str:
-    """The value of the tag ``PREFIX + RANKING``: the settings as a flat table, the best by the objective first.
+    """The value of the tag ``PREFIX + RANKING``: the settings as one table, sorted by the objective, the best first.
 
     Args:
-        searched: the keys of the space that vary.
+        searched: the keys of the search space that vary.
         objective: the metric to sort by.
-        ascending: whether less is better.
+        ascending: whether lower values are better.
         has_reference: whether the task has a hand-designed network.
-        now_ms: the view's time.
+        now_ms: the view's time, in milliseconds since 1970.
     """
-    figures = _FIGURES if has_reference else _FIGURES_WITHOUT_REFERENCE
-    metrics = [objective, *(name for name in figures if not objective.startswith(name))]
+    others = _METRICS if has_reference else _METRICS_WITHOUT_REFERENCE
+    metrics = [objective, *(name for name in others if not objective.startswith(name))]
     state = {
         "searchFilter": "tags.`nnexp.role` = 'trial'",
         "orderByKey": _column("metrics", objective),

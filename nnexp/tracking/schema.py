@@ -1,27 +1,53 @@
-"""The shape of a sweep in MLflow: its tags, and its runs as plain values (floor 3; imports MLflow's entities)."""
+"""What a sweep looks like in MLflow: its tags, and its runs as plain values."""
 
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-from mlflow.entities import Run
+from nnexp.errors import UsageError
+from nnexp.network.settings import Settings
 
-from nnexp.errors import StoreError
+State = Literal["COMPLETE", "PRUNED", "FAIL"]
 
 SWEEP, TRIAL, ROLE = "nnexp.sweep", "nnexp.trial", "nnexp.role"
-#: The parent's tag that names the study, so that another one of the same name does not write into its runs.
+#: The parent's tag that names the study, so that another study of the same name does not write into its runs.
 STUDY = "nnexp.study"
-SWEEP_FILE = "sweep.toml"
+#: The tag that says to which epoch the networks were trained: fewer than ``epochs`` if the trial was pruned.
+EPOCHS = "nnexp.epochs_trained"
+PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
+SWEEP_FILE = "sweep.toml"
+#: Optuna's state of a finished trial -> MLflow's status of its run.
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 ENDED = frozenset(STATUS.values())
 
-PAGE = 2000
-TAG_LIMIT = 8000  # a tag's length
+#: Characters that a tag's and a param's value may have.
+TAG_LIMIT = 8000
 PARAM_LIMIT = 6000
+
+
+@dataclass(frozen=True)
+class TrialRun:
+    """The run that one finished trial is to have in MLflow.
+
+    Attributes:
+        metrics: (key, step, value).
+        note: the run's description, Markdown.
+    """
+
+    sweep: str
+    trial: int
+    state: State
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    name: str
+    note: str
+    started_ms: int
+    ended_ms: int
+    metrics: tuple[tuple[str, int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -35,7 +61,7 @@ class SweepRun:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One trial's run as MLflow holds it; ``metrics`` are the last values, times in milliseconds."""
+    """One trial's run as MLflow holds it; ``metrics`` are the last values, times are in milliseconds since 1970."""
 
     trial: int
     run_id: str
@@ -47,45 +73,26 @@ class RunRecord:
     started_ms: int
     ended_ms: int | None
 
+    @property
+    def settings(self) -> Settings:
+        """The settings that were trained; a field that an older version did not have has its default.
 
-def pages(search: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-    """Every result of a paged search."""
-    token: str | None = None
-    while True:
-        page = search(*args, page_token=token, **kwargs)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-def precedence(run: Run) -> tuple[bool, int, str]:
-    """Of several runs of one trial the first by this order counts, for every reader alike."""
-    return run.info.status not in ENDED, run.info.start_time, run.info.run_id
-
-
-def record(trial: int, run: Run) -> RunRecord:
-    """The run of a trial as a plain value."""
-    info, data = run.info, run.data
-    times = info.start_time, info.end_time
-    return RunRecord(trial, info.run_id, info.run_name, info.status, data.params, data.metrics, data.tags, *times)
+        Raises:
+            UsageError: the params are not those of `Settings`.
+        """
+        fields = Settings.model_fields
+        try:
+            return Settings(
+                **{key: type(fields[key].default)(value) for key, value in self.params.items() if key in fields}
+            )
+        except ValueError as error:  # text where a number is expected
+            raise UsageError(f"run {self.run_id}: its params are not a setting ({error})") from None
 
 
 def source_tags() -> dict[str, str]:
-    """What the UI shows in the columns Source and User."""
+    """The tags that MLflow's UI shows in the columns Source and User."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container's uid without a name
+    except (KeyError, OSError):  # in a container the user id may have no name
         user = "unknown"
     return {"mlflow.user": user, "mlflow.source.name": "nnexp", "mlflow.source.type": "LOCAL"}
-
-
-def quoted(value: str) -> str:
-    """A value as it may stand between quotation marks in a search.
-
-    Raises:
-        StoreError: it holds one itself.
-    """
-    if "'" in value:
-        raise StoreError(f"sweep {value!r}: MLflow cannot search for a name with a quotation mark")
-    return value

@@ -1,4 +1,4 @@
-"""MLflow's own server, started and stopped for `nnexp ui` (floor 3; starts MLflow, imports none of it)."""
+"""MLflow's own server, started and stopped for `nnexp ui`. MLflow runs in another process and is not imported here."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 import webbrowser
 from collections.abc import Callable, Iterator
 from typing import IO
 
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from nnexp._redact import redact
 from nnexp.errors import StoreError, UsageError
 
-_GRACE = 10.0  # seconds between asking the server to end and ending it
+_GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 
 
 def serve_ui(
@@ -35,15 +36,15 @@ def serve_ui(
 
     Args:
         tracking_uri: a database, for which a server is started; a server's address is only announced.
-        announce: is given the page's address once it answers.
-        page: what of the UI to show, such as ``#/experiments/1``.
-        host: what to listen on; the loopback keeps it to this machine.
-        port: 0 for any free one.
+        announce: receives the page's address once the server answers.
+        page: the page of the UI, such as ``#/experiments/1``.
+        host: the address to listen on; by default only this machine can connect.
+        port: the port to listen on; 0 for any free one.
         allowed_hosts: Host headers to accept besides local ones, in MLflow's notation.
-        open_browser: None opens one where there is a display.
+        open_browser: whether to open a browser; None opens one if there is a display.
 
     Raises:
-        UsageError: the port is taken.
+        UsageError: the port is in use.
         StoreError: the server does not start, or ends by itself.
     """
     if tracking_uri.startswith("http"):
@@ -69,10 +70,12 @@ def running(
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     if allowed_hosts:
         command += ["--allowed-hosts", allowed_hosts]
-    # The address goes by the environment: every user of the machine can read a process's arguments.
+    # The address is passed in the environment: every user of the machine can read a process's arguments.
     environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": tracking_uri, "MLFLOW_REGISTRY_STORE_URI": tracking_uri}
     environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    environment.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # eight more processes, to judge GenAI traces
+    environment.setdefault(
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"
+    )  # eight more processes, which evaluate GenAI traces
     environment.pop("MLFLOW_TRACKING_URI", None)
     shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::") else host  # noqa: S104  compared, not bound
     address = f"http://{shown}:{port}"
@@ -81,14 +84,18 @@ def running(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            _await(f"http://{'127.0.0.1' if shown == 'localhost' else host}:{port}", process, log, timeout)
+            _await_answer(f"http://{'127.0.0.1' if shown == 'localhost' else host}:{port}", process, log, timeout)
             yield address, process, log
         finally:
             _stop(process)
 
 
 def _claim(host: str, port: int) -> int:
-    """The port, or a free one for 0; refused when somebody listens there."""
+    """The port, or a free one for 0.
+
+    Raises:
+        UsageError: another process listens there.
+    """
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -98,20 +105,20 @@ def _claim(host: str, port: int) -> int:
         raise UsageError(f"--port {port} on {host}: {error.strerror}; choose another, or 0 for any free one") from None
 
 
-def _await(address: str, process: subprocess.Popen[bytes], log: IO[bytes], timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
+def _await_answer(address: str, process: subprocess.Popen[bytes], log: IO[bytes], timeout: float) -> None:
+    def ask() -> None:
         if process.poll() is not None:
             raise StoreError(f"the MLflow server did not start ({_last_line(log)})")
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=5) as answer:  # noqa: S310
-            if answer.status == 200:
-                return
-        time.sleep(0.1)
-    raise StoreError(f"the MLflow server did not answer within {timeout:.0f} s ({_last_line(log)})")
+        urllib.request.urlopen(f"{address}/health", timeout=5).close()  # noqa: S310  http, and our own server
+
+    try:
+        Retrying(retry=retry_if_exception_type(OSError), stop=stop_after_delay(timeout), wait=wait_fixed(0.1))(ask)
+    except RetryError:
+        raise StoreError(f"the MLflow server did not answer within {timeout:.0f} s ({_last_line(log)})") from None
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server and its workers, which share a process group."""
+    """End the server and its worker processes, which are one process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from nnexp.analysis.outcomes import collect, family_shares
-from nnexp.analysis.report import build_report, settings_of
+from nnexp.analysis.report import build_report
 from nnexp.analysis.summarize import summarize_records
 from nnexp.errors import NnexpError, NotFoundError
 from nnexp.network.settings import Settings
@@ -380,9 +380,3 @@ def test_exact_families_agree_with_the_metrics(xnor: Sweep) -> None:
     assert shares[kinds].sum(axis=1).tolist() == pytest.approx([1.0, 1.0])
     hand_designed = (shares["hand-designed"] + shares["both"]).tolist()
     assert hand_designed == pytest.approx(summary.families["hand_designed"].tolist())
-
-
-def test_settings_come_back_from_a_run() -> None:
-    """Every field of a setting survives the store's text."""
-    one = Settings(hidden_size=5, learning_rate=0.1234567890123, loss="mse", momentum=0.5, stop="solved", seed=2**62)
-    assert settings_of(record(3, {name: str(value) for name, value in one.model_dump().items()}, {})) == one

@@ -1,21 +1,23 @@
-"""Plausible finished trials, without training."""
+"""Finished trials with plausible values, made without training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from nnexp.tracking.outbox import Entry, Evidence, Spool
+from nnexp.tracking.outbox import Entry, Outbox
+from nnexp.tracking.schema import TrialRun
+from nnexp.tracking.store import Tracking
 
 CURVES = ("loss", "loss_median", "loss_p10", "loss_p90", "xnor_accuracy", "solved_rate")
 
 
-def evidence(
+def trial_run(
     trial: int, sweep: str = "xnor", state: str = "COMPLETE", points: int = 5, started: int = 10**12
-) -> Evidence:
-    """One trial's."""
+) -> TrialRun:
+    """The run of one finished trial, which lasted 5 s."""
     steps = range(points)
-    return Evidence(
+    return TrialRun(
         sweep=sweep,
         trial=trial,
         state=state,  # type: ignore[arg-type]
@@ -34,6 +36,14 @@ FILES: Mapping[str, Callable[[Path], None]] = {
 }
 
 
-def spooled(spool: Spool, trial: int, **more: object) -> Entry:
-    """An entry with one small artifact."""
-    return spool.write(evidence(trial, **more), FILES)  # type: ignore[arg-type]
+def write_entry(outbox: Outbox, trial: int, **more: object) -> Entry:
+    """Write a trial with one small artifact to the outbox."""
+    return outbox.write(trial_run(trial, **more), FILES)  # type: ignore[arg-type]
+
+
+def runs_by_trial(tracking: Tracking, name: str) -> dict[int, list[tuple[str, str]]]:
+    """For each trial of a sweep the ids and statuses of its runs, the run that counts first."""
+    trials: dict[int, list[tuple[str, str]]] = {}
+    for run in tracking.trial_runs(tracking.sweep(name)):
+        trials.setdefault(run.trial, []).append((run.run_id, run.status))
+    return trials

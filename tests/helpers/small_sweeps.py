@@ -24,8 +24,9 @@ from nnexp.runner import doctor, sweeps
 from nnexp.search import sweep_file
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
-from nnexp.tracking.outbox import Spool
+from nnexp.tracking.outbox import Outbox
 from nnexp.tracking.store import Tracking
+from tests.helpers.finished_trials import runs_by_trial
 
 SPACE: dict[str, Any] = {
     "hidden_size": {"low": 2, "high": 4},
@@ -132,7 +133,7 @@ def networks(sweep: sweep_file.Sweep, where: Stores) -> dict[int, list[bytes]]:
 
 def spooled(sweep: sweep_file.Sweep, where: Stores) -> dict[int, list[bytes]]:
     """The same of a sweep that was run offline."""
-    entries = Spool(where.spool).entries(sweep.name)
+    entries = Outbox(where.spool).entries(sweep.name)
     return {
         entry.trial: weights(networks_table.read_networks(entry.files / networks_table.NETWORKS)) for entry in entries
     }
@@ -155,7 +156,7 @@ def assert_whole(sweep: sweep_file.Sweep, where: Stores, *, failed: int = 0) -> 
     with open_storage(where.storage, create=False) as storage:
         counts = SweepStudy.open(storage, sweep.name).counts()
     assert (counts.finished, counts.failed, counts.left) == (sweep.trials, failed, 0)
-    runs = Tracking(where.tracking_uri).delivered_trials(sweep.name)
+    runs = runs_by_trial(Tracking(where.tracking_uri), sweep.name)
     assert sorted(runs) == list(range(sweep.trials))
     assert {len(of_trial) for of_trial in runs.values()} == {1}
     assert [finding.line for finding in doctor.examine(where, sweep.name)] == []

@@ -22,11 +22,11 @@ from nnexp.runner.jobs import Job, join, run_jobs
 from nnexp.runner.session import FINALIZED
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Worker, open_storage
-from nnexp.tracking.outbox import Entry, Spool
+from nnexp.tracking.outbox import Entry, Outbox
 from nnexp.tracking.store import Tracking
-from nnexp.tracking.trial_run import spool_evidence
+from nnexp.tracking.trial_run import write_trained
 from tests.helpers import small_sweeps
-from tests.helpers.finished_trials import spooled
+from tests.helpers.finished_trials import runs_by_trial, write_entry
 from tests.helpers.sampling import sample
 
 pytestmark = pytest.mark.xdist_group("doctor")  # they share the sweeps that they damage
@@ -84,7 +84,7 @@ def where(sound: Path, tmp_path: Path) -> Stores:
 
 def run_of(where: Stores, trial: int, name: str = "s") -> str:
     """A trial's run."""
-    return Tracking(where.tracking_uri).delivered_trials(name)[trial][0][0]
+    return runs_by_trial(Tracking(where.tracking_uri), name)[trial][0][0]
 
 
 def files_of(where: Stores, trial: int) -> Path:
@@ -125,8 +125,8 @@ def trained_again(where: Stores, trial: int, name: str = "s") -> Entry:
         records = {record.number: record for record in SweepStudy.open(storage, name).trials()}
     settings = sweep.settings(records[trial].params)
     trained = join(run_jobs([Job(trial, settings, np.arange(settings.seeds), settings.epochs)]))
-    entry, _ = spool_evidence(
-        Spool(where.spool), sweep, trial, settings, trained, "COMPLETE", epochs=settings.epochs, began=1e9
+    entry, _ = write_trained(
+        Outbox(where.spool), sweep, trial, settings, trained, "COMPLETE", epochs=settings.epochs, began=1e9
     )
     return entry
 
@@ -222,7 +222,7 @@ DAMAGES: dict[str, tuple[str, str, Callable[[Stores], Any]]] = {
     "a wrong status": ("incomplete", "FAILED", lambda w: set_status(w, run_of(w, 0), "FAILED")),
     "a trial too many": ("overrun", "7 trials", add_a_trial),
     "evidence left": ("undelivered", "trial 0 waits", lambda w: trained_again(w, 0)),
-    "evidence too early": ("undelivered", "trial 8 is in", lambda w: spooled(Spool(w.spool), 8, sweep="open")),
+    "evidence too early": ("undelivered", "trial 8 is in", lambda w: write_entry(Outbox(w.spool), 8, sweep="open")),
     "broken evidence": ("undelivered", "trial 5 waits", broken_entry),
     "half an entry": ("undelivered", "half-written", half_entry),
     "no summary": ("unconcluded", "summary", lambda w: damage_study(w, lambda study: study.set(FINALIZED, None))),
@@ -295,14 +295,14 @@ def test_a_lost_tracking_store_is_made_again(sound: Path, tmp_path: Path) -> Non
 def test_runs_of_another_study_are_told_and_not_touched(sound: Path, tmp_path: Path, repair: bool) -> None:
     """The study store was lost, and a new sweep of that name begun."""
     where = small_sweeps.copied(sound, tmp_path / "stores")
-    before = Tracking(where.tracking_uri).delivered_trials("s")
+    before = runs_by_trial(Tracking(where.tracking_uri), "s")
     another = Stores(where.tracking_uri, str(tmp_path / "another.journal"), tmp_path / "spool")
     with pytest.raises(StoreError, match="another study store"):
         small_sweeps.run(PLAN, another)
     (found,) = doctor.examine(another, repair=repair)
     assert "of another study store" in found.line
     assert not found.repaired
-    assert Tracking(where.tracking_uri).delivered_trials("s") == before
+    assert runs_by_trial(Tracking(where.tracking_uri), "s") == before
     small_sweeps.assert_whole(PLAN, where)
 
 
@@ -347,7 +347,7 @@ def test_an_offline_sweep_is_delivered(tmp_path: Path) -> None:
 
 def test_evidence_of_an_unknown_sweep_is_named(where: Stores) -> None:
     """The spool may have come from elsewhere."""
-    spooled(Spool(where.spool), 1, sweep="elsewhere")
+    write_entry(Outbox(where.spool), 1, sweep="elsewhere")
     (found,) = doctor.examine(where)
     assert (found.kind, found.sweep) == ("orphan", "elsewhere")
     (found,) = [finding for finding in doctor.deliver(where) if "no sweep" in finding.line]

@@ -50,7 +50,8 @@ def test_a_sweep_extended_by_another_worker_keeps_the_larger_file(tmp_path: Path
         tracking.log_text(tracking.sweep(PLAN.name).run_id, smaller.text, SWEEP_FILE)
 
     small_sweeps.run(PLAN, where, progress=write_smaller)
-    assert Tracking(where.tracking_uri).sweep_text(PLAN.name) == PLAN.text
+    tracking = Tracking(where.tracking_uri)
+    assert tracking.text(tracking.sweep(PLAN.name).run_id, SWEEP_FILE) == PLAN.text
     small_sweeps.assert_whole(PLAN, where)
 
 

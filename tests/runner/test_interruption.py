@@ -14,6 +14,7 @@ from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
 from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
+from tests.helpers.finished_trials import runs_by_trial
 
 PLAN = small_sweeps.plan(trials=60, seeds=64, epochs=2000, batch=2)
 
@@ -43,7 +44,7 @@ def assert_handed_back(where: Stores) -> None:
     assert running == 0
     assert [finding.line for finding in doctor.examine(where) if finding.kind != "undelivered"] == []
     tracking = Tracking(where.tracking_uri)
-    runs = tracking.delivered_trials(PLAN.name)
+    runs = runs_by_trial(tracking, PLAN.name)
     assert {status for of_trial in runs.values() for _, status in of_trial} <= {"FINISHED"}
     assert tracking.status(tracking.sweep(PLAN.name).run_id) != "RUNNING"
     assert finished < PLAN.trials

@@ -35,7 +35,7 @@ def test_new_stores_and_a_running_sweep_are_no_problem(stores: Stores) -> None:
     before = tracking.client.get_run(run.run_id).to_dictionary()
     assert found(stores, "xnor") == []
     assert tracking.client.get_run(run.run_id).to_dictionary() == before
-    assert tracking.sweep_text("xnor") == "trials = 1\n"
+    assert tracking.text(run.run_id, "sweep.toml") == "trials = 1\n"
     assert not stores.spool.exists()
 
 
@@ -66,33 +66,6 @@ def test_one_database_for_both(tmp_path: Path, tracking: str, storage: str) -> N
     assert "are the same database" in line
     assert "name another database" in line
     assert "other" not in line.replace("another", "")
-
-
-def test_databases_of_one_server_may_differ() -> None:
-    """Two databases are two; an MLflow server is no database of ours."""
-    assert preflight.database("postgresql://h/a") != preflight.database("postgresql://h/b")
-    assert preflight.database("postgresql://h:5433/a") != preflight.database("postgresql://h/a")
-    assert preflight.database("http://127.0.0.1:5000") is None
-
-
-@pytest.mark.parametrize(
-    ("tracking", "storage"),
-    [
-        ("postgresql:///?service=mlflow", "postgresql:///?service=optuna"),
-        ("postgresql://mlflow@db", "postgresql://optuna@db"),  # libpq's default is the user's name
-        ("postgresql://db/mlflow?host=/a", "postgresql://db/mlflow?host=/b"),
-        ("postgresql://db/x?dbname=mlflow", "postgresql://db/x?dbname=optuna"),
-        ("postgresql://db/x?port=5433", "postgresql://db/x"),
-        ("mysql://db/x?unix_socket=/a", "mysql://db/x?unix_socket=/b"),
-        ("sqlite://", "sqlite:///:memory:"),
-        ("postgresql://u:S3cret/word@h:no/x", "postgresql://u:S3cret/word@h:port/x"),
-        ("no address://", "nor address://"),
-    ],
-)
-def test_where_the_address_does_not_tell_there_is_no_verdict(tracking: str, storage: str) -> None:
-    """What the query or a default decides may be another database."""
-    assert preflight.database(tracking) is None or preflight.database(storage) is None
-    assert preflight.same_database(tracking, storage) is False
 
 
 def test_server_that_is_away(stores: Stores) -> None:
@@ -154,4 +127,4 @@ def test_lost_sweep_file_is_written_again(stores: Stores) -> None:
     (Path(tracking.client.get_run(run.run_id).info.artifact_uri.removeprefix("file://")) / "sweep.toml").unlink()
     assert found(stores, "xnor") == []
     tracking.ensure_sweep("xnor", text="a = 1", note="")
-    assert tracking.sweep_text("xnor") == "a = 1"
+    assert tracking.text(run.run_id, "sweep.toml") == "a = 1"

@@ -164,4 +164,4 @@ def test_losing_a_race_of_workers_that_start_together_is_tried_again(told: str) 
 
     notices: list[str] = []
     assert Retry(lambda: None, notices.append).call(write) == "written"
-    assert "another process wrote the same" in notices[0]
+    assert "another process inserted the same row" in notices[0]

@@ -25,10 +25,11 @@ from nnexp.runner import doctor, finalize, pool, sweeps
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Worker, open_storage
 from nnexp.tracking import saved_view
-from nnexp.tracking.delivery import Writer
+from nnexp.tracking.delivery import Delivery
 from nnexp.tracking.outbox import Entry
 from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
+from tests.helpers.finished_trials import runs_by_trial
 from tests.helpers.sampling import sample
 from tests.helpers.small_study import in_child
 from tests.study.test_faults import KILLED, WRITES
@@ -153,14 +154,14 @@ def live(where: Stores, fatal: int) -> None:
     """
     effects = Effects(where.spool.parent, fatal)
     sweeps.open_storage = lambda _: opened(where, effects)  # type: ignore[assignment, misc]
-    claim, put = Worker.claim, Writer.put
+    claim, put = Worker.claim, Delivery.put
 
     def claim_first(worker: Worker, n: int) -> Any:
         if effects.count == 0:
             effects.counting = True
         return claim(worker, n)
 
-    def put_and_wait(writer: Writer, entry: Entry, *, fresh: bool = True) -> None:
+    def put_and_wait(writer: Delivery, entry: Entry, *, fresh: bool = True) -> None:
         before = writer.delivered
         put(writer, entry, fresh=fresh)
         while writer.waiting:
@@ -169,8 +170,8 @@ def live(where: Stores, fatal: int) -> None:
         effects.about_to("after its delivery")
         effects.counting = False
 
-    Worker.claim, Writer.put = claim_first, put_and_wait  # type: ignore[method-assign, assignment]
-    Writer.progress = lambda *_: None  # type: ignore[method-assign, assignment]
+    Worker.claim, Delivery.put = claim_first, put_and_wait  # type: ignore[method-assign, assignment]
+    Delivery.progress = lambda *_: None  # type: ignore[method-assign, assignment]
     without_answer()
     sweeps.sweep(PLAN, stores=where, pool="inline")
 
@@ -204,7 +205,7 @@ def assert_mended(where: Stores, networks: dict[int, list[bytes]]) -> None:
     with open_storage(where.storage) as store:
         counts = SweepStudy.open(store, PLAN.name).counts()
     assert (counts.finished, counts.failed, counts.left) == (2, 0, 0)
-    runs = Tracking(where.tracking_uri).delivered_trials(PLAN.name)
+    runs = runs_by_trial(Tracking(where.tracking_uri), PLAN.name)
     assert {trial: [status for _, status in of_trial] for trial, of_trial in runs.items()} == {
         0: ["FINISHED"],
         1: ["FINISHED"],

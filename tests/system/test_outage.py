@@ -13,8 +13,7 @@ import pytest
 
 from nnexp.recovery import networks_table
 from nnexp.stores import Stores
-from nnexp.tracking import delivery as writing
-from nnexp.tracking.outbox import Spool
+from nnexp.tracking.outbox import Outbox
 from nnexp.tracking.store import Tracking
 from tests.helpers.servers import MlflowServer, mlflow_server
 from tests.helpers.small_sweeps import assert_whole, plan, run, weights
@@ -76,13 +75,13 @@ def test_server_killed_three_times_in_one_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What MLflow holds in the end is, row by row and bit by bit, what the same sweep gave where nothing happened."""
-    monkeypatch.setattr(writing, "FIRST_PAUSE", 0.2)
-    monkeypatch.setattr(writing, "LONGEST_PAUSE", 0.5)
+    monkeypatch.setattr("nnexp.tracking.delivery.FIRST_PAUSE", 0.2)
+    monkeypatch.setattr("nnexp.tracking.delivery.LONGEST_PAUSE", 0.5)
     monkeypatch.setattr("nnexp.runner.session.DRAIN_LIMIT", 600)  # a busy machine takes minutes to start a server
     sweep = plan(trials=TRIALS, epochs=60)
     calm = Stores("sqlite:///unused.db", str(tmp_path / "calm.journal"), tmp_path / "calm")
     run(sweep, calm, offline=True)
-    expected = {entry.trial: entry for entry in Spool(calm.spool).entries(sweep.name)}
+    expected = {entry.trial: entry for entry in Outbox(calm.spool).entries(sweep.name)}
 
     database = tmp_path / "mlflow.db"
     with mlflow_server(f"sqlite:///{database}", tmp_path / "server") as server:
@@ -95,12 +94,12 @@ def test_server_killed_three_times_in_one_sweep(
         assert "answers again" in caplog.text
         assert_whole(sweep, stores)
         assert rows(database) == {
-            trial: sorted(row for row in entry.evidence().metrics if row[0] != "train_seconds")
+            trial: sorted(row for row in entry.read().metrics if row[0] != "train_seconds")
             for trial, entry in expected.items()
         }
         tracking = Tracking(stores.tracking_uri)
         for record in tracking.runs(sweep.name):
             entry = expected[record.trial]
-            assert (record.status, record.params) == ("FINISHED", entry.evidence().params)
+            assert (record.status, record.params) == ("FINISHED", entry.read().params)
             trained = networks_table.read_networks(entry.files / networks_table.NETWORKS)
             assert weights(tracking.networks(record.run_id)) == weights(trained)

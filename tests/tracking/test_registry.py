@@ -1,4 +1,4 @@
-"""The champion: registered without pickle, served without nnexp, and dethroned only by a better one."""
+"""Registered networks: stored without a pickle, served without nnexp; the alias moves only to a better one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nnexp.errors import NotFoundError
 from nnexp.stores import Stores
 from nnexp.tracking import registry
 from nnexp.tracking.load_model import load_network
-from nnexp.tracking.registry import Candidate, crown, model_name
+from nnexp.tracking.registry import Candidate, model_name, register
 from nnexp.tracking.store import Tracking
 
 SIGMOID = {"W1": [[20, 20], [-20, -20]], "b1": [-30, 10], "W2": [20, 20], "b2": -10}
@@ -24,7 +24,7 @@ ROWS = [[0, 0], [0, 1], [1, 0], [1, 1]]
 
 
 def candidate(successes: int = 600, run_id: str = "r1", task: str = "xnor", **settings: str) -> Candidate:
-    """A hand-made network whose re-test went as said."""
+    """A hand-designed network whose re-test had ``successes`` of 1000 networks."""
     weights = {"tanh": TANH, "sigmoid": BIPOLAR if settings.get("encoding") == "bipolar" else SIGMOID}
     settings = {"activation": "tanh", "encoding": "binary", "hidden_size": "2"} | settings
     network = {"index": 3, "weights": weights[settings["activation"]], "settings": settings}
@@ -32,7 +32,7 @@ def candidate(successes: int = 600, run_id: str = "r1", task: str = "xnor", **se
 
 
 def in_another_process(uri: str, code: str, **environment: str) -> str:
-    """What code prints where nnexp cannot even be imported."""
+    """What code prints in a process that cannot import nnexp."""
     keep = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment = keep | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"} | environment
     blocked = "import sys; sys.modules['nnexp'] = None\n"
@@ -48,10 +48,10 @@ def in_another_process(uri: str, code: str, **environment: str) -> str:
 
 
 def test_champion_answers_the_truth_table_without_nnexp(tracking: Tracking) -> None:
-    """In another process, by its alias, with rows, arrays, and tables, and with pickles forbidden."""
+    """In another process, by its alias, from rows, arrays and tables, and with pickles forbidden."""
     sweep = tracking.ensure_sweep("champions of xnor", text="", note="")
-    standing = crown(tracking, sweep, candidate(task="xnor"))
-    assert (standing.model, standing.version, standing.moved) == ("xnor", "1", True)
+    registered = register(tracking, sweep, candidate(task="xnor"))
+    assert (registered.model, registered.version, registered.moved) == ("xnor", "1", True)
     code = (
         "import mlflow, numpy as np, pandas as pd\n"
         f"model, rows = mlflow.pyfunc.load_model('models:/xnor@champion'), {ROWS}\n"
@@ -62,9 +62,9 @@ def test_champion_answers_the_truth_table_without_nnexp(tracking: Tracking) -> N
 
 
 def test_model_is_logged_with_signature_example_and_metrics(tracking: Tracking) -> None:
-    """It is an output of the parent run, holds no pickle, and shows the figures that chose it."""
+    """It is an output of the parent run, contains no pickle, and shows the metrics of its re-test."""
     sweep = tracking.ensure_sweep("champions of xor", text="", note="")
-    crown(tracking, sweep, candidate(task="xor"))
+    register(tracking, sweep, candidate(task="xor"))
     version = tracking.client.get_model_version_by_alias("xor", "champion")
     assert version.run_id == sweep.run_id
     assert (version.tags["nnexp.trial"], version.tags["nnexp.retest_rate"]) == ("12", "0.6")
@@ -73,38 +73,38 @@ def test_model_is_logged_with_signature_example_and_metrics(tracking: Tracking) 
     assert model.status == "READY"
     assert {metric.key: metric.value for metric in model.metrics}["retest_rate"] == 0.6
     names = {item.path for item in tracking.client.list_logged_model_artifacts(model.model_id)}
-    assert {"MLmodel", "champion_model.py", "input_example.json", "artifacts"} <= names
+    assert {"MLmodel", "pyfunc_model.py", "input_example.json", "artifacts"} <= names
     assert not [name for name in names if name.endswith(("pkl", "pickle"))]
 
 
-def test_same_candidate_again_makes_nothing_new(tracking: Tracking) -> None:
-    """A sweep concluded twice has one version."""
+def test_same_candidate_again_creates_nothing(tracking: Tracking) -> None:
+    """A sweep that is finished twice has one version."""
     sweep = tracking.ensure_sweep("champions of and", text="", note="")
-    crown(tracking, sweep, candidate(task="and"))
-    again = crown(tracking, sweep, candidate(task="and"))
+    register(tracking, sweep, candidate(task="and"))
+    again = register(tracking, sweep, candidate(task="and"))
     assert (again.version, again.champion, again.moved) == ("1", "1", False)
-    assert "still is version 1" in again.line
+    assert "is still version 1" in again.line
 
 
 def test_alias_moves_only_to_a_higher_lower_end(tracking: Tracking) -> None:
-    """A worse one is registered beside the champion; a better one takes the title."""
+    """A worse network is registered and the alias stays; a better one gets the alias."""
     sweep = tracking.ensure_sweep("champions of or", text="", note="")
-    crown(tracking, sweep, candidate(600, task="or"))
-    worse = crown(tracking, sweep, candidate(590, run_id="r2", task="or"))
+    register(tracking, sweep, candidate(600, task="or"))
+    worse = register(tracking, sweep, candidate(590, run_id="r2", task="or"))
     assert (worse.version, worse.champion, worse.moved) == ("2", "1", False)
-    assert "stays with version 1" in worse.line
-    better = crown(tracking, sweep, candidate(640, run_id="r3", task="or"))
+    assert "stays at version 1" in worse.line
+    better = register(tracking, sweep, candidate(640, run_id="r3", task="or"))
     assert (better.version, better.champion, better.moved) == ("3", "3", True)
     assert "or@champion is version 3" in better.line
 
 
 def test_networks_are_read_from_model_and_run(tracking: Tracking, tmp_path: Path) -> None:
-    """`predict` gets weights, activation and encoding; a model that is not there is named."""
+    """`predict` reads weights, activation and encoding; a model that does not exist is named."""
     stores = Stores(tracking.uri)
     with pytest.raises(NotFoundError, match="no model models:/nor@champion"):
         load_network("models:/nor@champion", stores)
     sweep = tracking.ensure_sweep("champions of nor", text="", note="")
-    crown(tracking, sweep, candidate(task="nor"))
+    register(tracking, sweep, candidate(task="nor"))
     network = load_network("models:/nor@champion", stores)
     assert network.W1.tolist() == [TANH["W1"]]
     assert (network.activation, network.encoding) == ("tanh", "binary")
@@ -118,7 +118,7 @@ def test_networks_are_read_from_model_and_run(tracking: Tracking, tmp_path: Path
 
 @pytest.mark.parametrize("settings", [{}, {"activation": "sigmoid"}, {"activation": "sigmoid", "encoding": "bipolar"}])
 def test_command_line_predicts(tmp_path: Path, settings: dict[str, str]) -> None:
-    """`mlflow models predict` answers CSV and JSON, for every activation and encoding."""
+    """`mlflow models predict` accepts CSV and JSON, for every activation and encoding."""
     registry.save_model(tmp_path / "model", candidate(**settings).network, "xnor")
     (tmp_path / "in.csv").write_text("x1,x2\n" + "".join(f"{a},{b}\n" for a, b in ROWS))
     (tmp_path / "in.json").write_text(json.dumps({"inputs": ROWS}))
@@ -140,8 +140,8 @@ def test_command_line_predicts(tmp_path: Path, settings: dict[str, str]) -> None
         assert [round(answer) for answer in answers] == [1, 0, 0, 1]
 
 
-def test_model_names_suit_the_registry() -> None:
-    """Colons and tables have no place in a model's name."""
+def test_model_names_are_valid_in_the_registry() -> None:
+    """The name of a model may contain neither a colon nor a table."""
     assert model_name("xnor") == "xnor"
     assert model_name("parity:3") == "parity-3"
     assert model_name('{"inputs":[[0],[1]],"targets":[0,1]}').startswith("task-")

@@ -1,21 +1,106 @@
-"""The tracking store's contract, held by an embedded database, by `mlflow server`, and by one on PostgreSQL.
-
-Its sweeps and trials have files of their own; here is what concerns both, and stores that cannot be opened.
-"""
+"""The contract of a tracking store, held by an embedded database, by `mlflow server`, and by one on PostgreSQL."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pytest
 
-from nnexp.errors import NotFoundError, StoreError, UnreachableError, UsageError
-from nnexp.tracking.outbox import Spool
+from nnexp.errors import NotFoundError, StoreError
+from nnexp.tracking.child_run import deliver
+from nnexp.tracking.outbox import Outbox
 from nnexp.tracking.store import Tracking
-from tests.helpers.finished_trials import spooled
-from tests.helpers.servers import free_port
+from tests.helpers.finished_trials import write_entry
+
+
+def test_sweep_file_is_kept_and_follows_changes(tracking: Tracking, name: str) -> None:
+    """The parent's sweep.toml is the latest text, so that it shows a budget that was raised."""
+    run_id = tracking.ensure_sweep(name, text='name = "é"\ntrials = 1\n', note="").run_id
+    assert tracking.text(run_id, "sweep.toml") == 'name = "é"\ntrials = 1\n'
+    tracking.ensure_sweep(name, text="trials = 2\n", note="")
+    assert tracking.text(run_id, "sweep.toml") == "trials = 2\n"
+
+
+@pytest.mark.parametrize("part", [b"", b"trials", b'trials = 1\nname = "\xc3'], ids=["empty", "cut", "letter"])
+def test_truncated_sweep_file_is_written_again(tracking: Tracking, name: str, tmp_path: Path, part: bytes) -> None:
+    """A kill during the write leaves a part of the file, which may end within a letter; the next start repairs it."""
+    text = 'trials = 1\nname = "é"\n'
+    run = tracking.ensure_sweep(name, text=text, note="")
+    (tmp_path / "sweep.toml").write_bytes(part)
+    tracking.log_files(run.run_id, tmp_path)
+    tracking.ensure_sweep(name, text=text, note="")
+    assert tracking.text(run.run_id, "sweep.toml") == text
+
+
+def test_parent_shows_progress_and_results(tracking: Tracking, name: str, tmp_path: Path) -> None:
+    """Progress by step, then status, files, description and tags at the end."""
+    sweep = tracking.ensure_sweep(name, text="", note="")
+    tracking.log_progress(sweep.run_id, 8, {"trials_done": 8, "best_recovery_rate": 0.25})
+    tracking.log_progress(sweep.run_id, 16, {"trials_done": 16, "best_recovery_rate": 0.5})
+    assert tracking.curve(sweep.run_id, "trials_done") == [(8, 8), (16, 16)]
+    (tmp_path / "files" / "tables").mkdir(parents=True)
+    (tmp_path / "files" / "report.html").write_text("<h1>answer</h1>")
+    (tmp_path / "files" / "tables" / "settings.csv").write_text("a,b\n")
+    tracking.finish_sweep(sweep, tmp_path / "files", "the answer")
+    run = tracking.client.get_run(sweep.run_id)
+    assert run.data.metrics == {"trials_done": 16, "best_recovery_rate": 0.5}
+    assert (run.info.status, run.data.tags["mlflow.note.content"]) == ("FINISHED", "the answer")
+    assert tracking.client.get_experiment(sweep.experiment_id).tags["mlflow.note.content"] == "the answer"
+    assert tracking.text(sweep.run_id, "tables/settings.csv") == "a,b\n"
+    tracking.set_sweep_status(sweep.run_id, "RUNNING")
+    assert tracking.client.get_run(sweep.run_id).info.status == "RUNNING"
+
+
+def test_deleted_sweep_frees_its_name(tracking: Tracking, name: str, outbox: Outbox) -> None:
+    """Deleting counts the runs, and a new sweep of that name starts empty."""
+    sweep = tracking.ensure_sweep(name, text="", note="")
+    deliver(tracking, sweep, write_entry(outbox, 0, sweep=name), fresh=True)
+    assert tracking.delete_sweep(name) == 2
+    assert tracking.find_sweep(name) is None
+    assert tracking.ensure_sweep(name, text="", note="") != sweep
+    assert tracking.runs(name) == []
+
+
+def test_users_own_runs_stay_when_a_sweep_in_their_experiment_is_deleted(
+    tracking: Tracking, name: str, outbox: Outbox
+) -> None:
+    """A sweep may have the name of an existing experiment; deleting the sweep leaves that as it was."""
+    theirs = tracking.client.create_run(tracking.client.create_experiment(name)).info
+    sweep = tracking.ensure_sweep(name, text="", note="")
+    assert sweep.experiment_id == theirs.experiment_id
+    deliver(tracking, sweep, write_entry(outbox, 0, sweep=name), fresh=True)
+    assert tracking.delete_sweep(name) == 2
+    assert tracking.find_sweep(name) is None
+    assert name not in tracking.sweeps()
+    (left,) = tracking.client.search_runs([theirs.experiment_id])
+    assert left.info.run_id == theirs.run_id
+
+
+def test_runs_of_another_study_are_left_alone(tracking: Tracking, name: str) -> None:
+    """Two study stores with one tracking store: the second does not write into the runs of the first."""
+    first = tracking.ensure_sweep(name, text="trials = 1\n", note="", study="a")
+    assert tracking.ensure_sweep(name, text="trials = 1\n", note="", study="a") == first
+    with pytest.raises(StoreError, match=f"are of another study store.*--storage.*nnexp delete {re.escape(name)}"):
+        tracking.ensure_sweep(name, text="trials = 2\n", note="", study="b")
+    assert tracking.text(first.run_id, "sweep.toml") == "trials = 1\n"
+    assert tracking.study_of(first) == "a"
+
+
+def test_runs_from_before_studies_were_named_are_adopted(tracking: Tracking, name: str) -> None:
+    """They get the name of the first study that uses them."""
+    older = tracking.ensure_sweep(name, text="", note="")
+    assert tracking.study_of(older) is None
+    assert tracking.ensure_sweep(name, text="", note="", study="a") == older
+    assert tracking.study_of(older) == "a"
+
+
+def test_deleted_experiment_is_explained(tracking: Tracking, name: str) -> None:
+    """The error names the experiment and how to restore it."""
+    sweep = tracking.ensure_sweep(name, text="", note="")
+    tracking.client.delete_experiment(sweep.experiment_id)
+    with pytest.raises(StoreError, match=rf"is deleted in MLflow.*--experiment-id {sweep.experiment_id}"):
+        tracking.ensure_sweep(name, text="", note="")
 
 
 def test_truth_table_is_a_dataset(tracking: Tracking, name: str) -> None:
@@ -32,7 +117,7 @@ def test_truth_table_is_a_dataset(tracking: Tracking, name: str) -> None:
 
 
 def test_what_is_missing_is_named(tracking: Tracking, name: str) -> None:
-    """Sweeps, runs, trials and artifacts that are not there."""
+    """Sweeps, runs, trials and artifacts that do not exist."""
     sweep = tracking.ensure_sweep(name, text="", note="")
     with pytest.raises(NotFoundError, match="did you mean"):
         tracking.sweep(name + "x")
@@ -46,98 +131,24 @@ def test_what_is_missing_is_named(tracking: Tracking, name: str) -> None:
         tracking.networks(sweep.run_id)
 
 
-def test_active_run_and_environment_have_no_say(
-    tracking: Tracking, name: str, spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A MLFLOW_RUN_ID or MLFLOW_EXPERIMENT_NAME in the environment redirects nothing."""
-    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "elsewhere")
+def test_tags_are_set_on_a_run_that_has_ended(tracking: Tracking, name: str, outbox: Outbox) -> None:
+    """Several in one call; the run's status stays."""
     sweep = tracking.ensure_sweep(name, text="", note="")
-    tracking.deliver(spooled(spool, 0, sweep=name), sweep, fresh=True)
-    assert len(tracking.client.search_runs([sweep.experiment_id])) == 2
-
-
-def test_tags_are_set_in_one_call(tracking: Tracking, name: str, spool: Spool) -> None:
-    """Marks such as `best` reach a child that has ended."""
-    sweep = tracking.ensure_sweep(name, text="", note="")
-    run_id = tracking.deliver(spooled(spool, 0, sweep=name), sweep, fresh=True)
+    run_id = deliver(tracking, sweep, write_entry(outbox, 0, sweep=name), fresh=True)
     tracking.set_tags(run_id, {"best": "1", "objective": "0.31"})
     assert tracking.run(run_id).tags["objective"] == "0.31"
     assert tracking.run(run_id).status == "FINISHED"
+    tracking.delete_tag(run_id, "best")
+    assert "best" not in tracking.run(run_id).tags
 
 
-# Of no store in particular
-
-
-@pytest.mark.parametrize("uri", ["mlruns", "ftp://host/x", "file:///tmp/mlruns", ""])
-def test_address_of_no_store_is_a_usage_error(uri: str) -> None:
-    """The message says what was expected."""
-    with pytest.raises(UsageError, match="expected sqlite:///FILE"):
-        Tracking(uri)
-
-
-@pytest.mark.parametrize("uri", ["postgresql://me:hush-hush/x", "mysql://me:x@h:hush-hush/y"])
-def test_port_that_is_no_number_is_a_usage_error(uri: str) -> None:
-    """What stands there may be a password whose host was forgotten: it is not shown."""
-    with pytest.raises(UsageError, match=r"SCHEME://USER:PASSWORD@HOST:PORT/DATABASE") as caught:
-        Tracking(uri)
-    assert "hush" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("uri", "missing", "mend"),
-    [
-        ("postgresql://u:hush-hush@127.0.0.1:1/db", "psycopg", "pip install 'nnexp[postgresql]'"),
-        ("postgresql+pg8000://u:hush-hush@127.0.0.1:1/db", "pg8000", "install what holds the Python module pg8000"),
-        ("mysql://u:hush-hush@127.0.0.1/db", "MySQLdb", "install what holds the Python module MySQLdb"),
-    ],
-)
-def test_driver_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, uri: str, missing: str, mend: str) -> None:
-    """One line with its mend."""
-    monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(StoreError) as caught:
-        Tracking(uri)
-    assert mend in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert "hush" not in str(caught.value)
-
-
-def test_database_that_cannot_be_opened(tmp_path: Path) -> None:
-    """A file that is no database is a StoreError of one line."""
-    (tmp_path / "mlflow.db").write_text("no database " * 100)
-    with pytest.raises(StoreError) as caught:
-        Tracking(f"sqlite:///{tmp_path}/mlflow.db")
-    assert "\n" not in str(caught.value)
-    assert "mlflow.db" in str(caught.value)
-
-
-def test_server_that_is_away_is_told_at_once_without_its_password() -> None:
-    """No minutes of silent retries, and no secret in the message."""
-    tracking = Tracking(f"http://me:hush-hush@127.0.0.1:{free_port()}")
-    with pytest.raises(UnreachableError, match="connection refused") as caught:
-        tracking.sweeps()
-    assert "hush" not in str(caught.value)
-    with pytest.raises(UnreachableError, match=r"^http://me:\*\*\*@127.0.0.1:\d+: connection refused; check"):
-        tracking.find_sweep("a long name " * 20)
-
-
-def test_artifacts_lie_beside_a_database_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_artifacts_are_beside_a_database_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is written to the working directory when the database is in another."""
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     tracking = Tracking(f"sqlite:///{tmp_path}/there/mlflow.db")
     sweep = tracking.ensure_sweep("xnor", text="a = 1", note="")
-    tracking.deliver(spooled(Spool(tmp_path / "spool"), 0), sweep, fresh=True)
+    deliver(tracking, sweep, write_entry(Outbox(tmp_path / "spool"), 0), fresh=True)
     assert list((tmp_path / "here").iterdir()) == []
     assert list((tmp_path / "there" / "mlruns").rglob("sweep.toml"))
-
-
-def test_first_use_by_two_processes(tmp_path: Path) -> None:
-    """Two processes that bring a new database into being at once both get to use it."""
-    code = "import sys; from nnexp.tracking import *; print(Tracking(sys.argv[1]).ensure_sweep('x', text='', note=''))"
-    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/mlflow.db"]
-    pair = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    out = [process.communicate(timeout=120) for process in pair]
-    assert [process.returncode for process in pair] == [0, 0], out
-    assert out[0][0] == out[1][0]
