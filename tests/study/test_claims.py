@@ -14,8 +14,6 @@ import pytest
 from nnexp.study import Store, SweepStudy, Worker, transitions
 from tests.helpers.small_study import FINAL_METRICS, SPACE, kill_a_worker, make, work
 
-pytest_plugins = ["tests.helpers.study_stores"]
-
 
 def test_the_budget_is_exact(store: Store) -> None:
     """A sweep ends with exactly its budget, and stores each trial as it was finished."""

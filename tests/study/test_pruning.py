@@ -9,8 +9,6 @@ from nnexp.study import Store, SweepStudy, Worker
 from nnexp.study.pruning import pruner, rungs
 from tests.helpers.small_study import make
 
-pytest_plugins = ["tests.helpers.study_stores"]
-
 
 def test_rungs() -> None:
     """A trial halts where its pruner judges it, and at its last epoch; each epoch occurs once."""

@@ -14,8 +14,6 @@ from nnexp.study import SweepStudy, Worker, open_storage
 from tests.helpers.postgresql import PASSWORD, Server
 from tests.helpers.small_study import make, work
 
-pytest_plugins = ["tests.helpers.study_stores"]
-
 
 def refusal(url: str, kind: type[NnexpError] = StoreError, *, create: bool = True) -> str:
     """The error message, one line, with which the store is refused."""

@@ -12,8 +12,6 @@ from nnexp.errors import NotFoundError, StoreError, UsageError
 from nnexp.study import Store, SweepStudy, Worker, open_storage
 from tests.helpers.small_study import SPACE, make, work
 
-pytest_plugins = ["tests.helpers.study_stores"]
-
 
 def test_another_process_reads_the_same(url: str, store: Store) -> None:
     """Another process reads the stored parameters to the bit."""

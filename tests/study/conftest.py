@@ -1,4 +1,4 @@
-"""Fixtures: study stores of every kind, opened several times as several processes would. Use by ``pytest_plugins``."""
+"""Study stores of every kind, opened several times as several processes would."""
 
 from __future__ import annotations
 
