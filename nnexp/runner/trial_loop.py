@@ -132,25 +132,27 @@ class TrialLoop:
             StoreError: a store failed; finished trials are kept.
         """
         try:
-            while self._continue():
+            while True:
+                self.session.check_signals()
+                now = time.monotonic()
+                if now >= self._upkeep_at:
+                    self._upkeep(now)
+                closing = self._stop_requested or now >= self.session.options.deadline
+                if not closing and now >= self._claim_at:
+                    self._claim(now)
+                if not self.batches and (closing or self.study.is_done()):
+                    break
                 self._wait()
             self._show_progress()
         finally:
             pool.abandon(self.pool)
 
-    def _continue(self) -> bool:
-        """Check for signals, look after dead workers and claim trials; False when there is nothing left to do."""
-        self.session.check_signals()
-        now = time.monotonic()
-        if now >= self._upkeep_at:
-            self._upkeep_at = now + UPKEEP
-            self._stop_requested = self.study.stop_requested()
-            self.worker.reclaim_dead()
-            self._show_progress()
-        closing = self._stop_requested or now >= self.session.options.deadline
-        if not closing and now >= self._claim_at:
-            self._claim(now)
-        return bool(self.batches) or (not closing and not self.study.is_done())
+    def _upkeep(self, now: float) -> None:
+        """Read the stop flag, take back the trials of dead workers, and pass on the progress."""
+        self._upkeep_at = now + UPKEEP
+        self._stop_requested = self.study.stop_requested()
+        self.worker.reclaim_dead()
+        self._show_progress()
 
     def _claim(self, now: float) -> None:
         """Start as many batches as may be in training at once."""

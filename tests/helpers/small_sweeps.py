@@ -1,4 +1,4 @@
-"""Small sweeps that are really run, in this process or in ones that can be killed, and what must hold of their end."""
+"""Small sweeps that are really run, in this process or in processes that can be killed, and checks of their end."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def plan(**changes: Any) -> sweep_file.Sweep:
 
 @functools.cache
 def _empty() -> tempfile.TemporaryDirectory[str]:
-    """A directory with a tracking database that holds no sweep, made once per process: its tables take seconds."""
+    """A directory with a tracking database without a sweep, made once, since creating its tables takes seconds."""
     directory = tempfile.TemporaryDirectory(prefix="nnexp-empty-")
     Tracking(f"sqlite:///{directory.name}/mlflow.db")
     return directory
@@ -66,7 +66,7 @@ def stores(directory: Path) -> Stores:
 
 
 def copied(source: Path, target: Path) -> Stores:
-    """The stores of ``source`` at another place, artifacts included."""
+    """A copy of the stores of ``source``, artifacts included."""
     shutil.copytree(source, target, dirs_exist_ok=True)
     with contextlib.closing(sqlite3.connect(target / "mlflow.db")) as database, database:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
@@ -75,12 +75,12 @@ def copied(source: Path, target: Path) -> Stores:
 
 
 def run(sweep: sweep_file.Sweep, where: Stores, **more: Any) -> None:
-    """The whole sweep, in this process."""
+    """Run the whole sweep in this process."""
     sweeps.sweep(sweep, stores=where, pool="inline", **more)
 
 
 def process(target: Callable[..., None], *args: Any) -> BaseProcess:
-    """A started process with everything imported already, that can be killed as any other."""
+    """Start a process that has imported everything already, and that can be killed like any other."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["tests.helpers.small_sweeps", "nnexp.runner.publish", "nnexp.runner.sweeps", "matplotlib.pyplot"]
@@ -92,7 +92,7 @@ def process(target: Callable[..., None], *args: Any) -> BaseProcess:
 
 def _alone(target: Callable[..., None], *args: Any) -> None:
     os.setsid()  # a group of its own, to be killed with all its children
-    # A pool of its own, too, and not a part of this fork server's family.
+    # It starts a fork server of its own for its pool, in place of the one that started it.
     server = forkserver._forkserver  # type: ignore[attr-defined]
     server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = server._inherited_fds = None
     null = os.open(os.devnull, os.O_WRONLY)
@@ -101,7 +101,7 @@ def _alone(target: Callable[..., None], *args: Any) -> None:
 
 
 def command(args: Sequence[str], log: Path) -> None:
-    """What `process` may be given: a command line, in the directory of its log of both streams."""
+    """A target for `process`: a command line, run in the directory of the log that gets both its streams."""
     told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(told, 1)
     os.dup2(told, 2)
@@ -121,18 +121,18 @@ def kill(started: BaseProcess, number: signal.Signals = signal.SIGKILL) -> None:
 
 
 def options(where: Stores) -> list[str]:
-    """The stores, on a command line."""
+    """The options that name the stores on a command line."""
     return ["--tracking-uri", where.tracking_uri, "--storage", where.storage, "--spool", str(where.spool)]
 
 
 def networks(sweep: sweep_file.Sweep, where: Stores) -> dict[int, list[bytes]]:
-    """Every trial's weights, as bytes."""
+    """The weights of every trial, as bytes."""
     tracking = Tracking(where.tracking_uri)
     return {record.trial: weights(tracking.networks(record.run_id)) for record in tracking.runs(sweep.name)}
 
 
 def spooled(sweep: sweep_file.Sweep, where: Stores) -> dict[int, list[bytes]]:
-    """The same of a sweep that was run offline."""
+    """The same for a sweep that was run offline."""
     entries = Outbox(where.spool).entries(sweep.name)
     return {
         entry.trial: weights(networks_table.read_networks(entry.files / networks_table.NETWORKS)) for entry in entries
@@ -140,19 +140,19 @@ def spooled(sweep: sweep_file.Sweep, where: Stores) -> dict[int, list[bytes]]:
 
 
 def weights(table: Any) -> list[bytes]:
-    """A table's weights, as bytes."""
+    """The weights in a table of networks, as bytes."""
     return [array.tobytes() for array in networks_table.read_network(table, Settings()).weights]
 
 
 def undisturbed(sweep: sweep_file.Sweep, directory: Path) -> dict[int, list[bytes]]:
-    """The networks of the sweep when nothing happens to it."""
+    """The networks of the sweep when it is run without interruption."""
     where = Stores("sqlite:///unused.db", str(directory / "undisturbed.journal"), directory / "undisturbed")
     run(sweep, where, offline=True)
     return spooled(sweep, where)
 
 
 def assert_whole(sweep: sweep_file.Sweep, where: Stores, *, failed: int = 0) -> None:
-    """Exactly the budget, one ended run to each trial with all rows and artifacts, nothing left behind."""
+    """Check that the sweep has exactly its budget, one complete run per trial, and nothing in the spool."""
     with open_storage(where.storage, create=False) as storage:
         counts = SweepStudy.open(storage, sweep.name).counts()
     assert (counts.finished, counts.failed, counts.left) == (sweep.trials, failed, 0)

@@ -1,4 +1,4 @@
-"""The rule of adaptive seeds, and what its intervals cover."""
+"""The rule of adaptive seeds, and the coverage of its intervals."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_resumed_setting_goes_on_where_it_was() -> None:
 
 
 def simulated_coverage(rate: float, rule: AdaptiveSeeds, repeats: int, rng: np.random.Generator) -> float:
-    """How often the last round's 95% interval holds the true rate."""
+    """How often the 95% interval of the last round contains the true rate, in simulations."""
     covered = 0
     for _ in range(repeats):
         k = n = 0
@@ -55,7 +55,7 @@ def simulated_coverage(rate: float, rule: AdaptiveSeeds, repeats: int, rng: np.r
 
 
 def exact_coverage(rate: float, rule: AdaptiveSeeds) -> float:
-    """The same, summed over every course that the rounds can take, with the rule's stopping written out again."""
+    """The same probability, summed over every sequence of rounds; the rule is implemented a second time here."""
     total = rule.min
     reached = stats.binom.pmf(np.arange(total + 1), total, rate)
     covered = 0.0
@@ -75,7 +75,7 @@ RULE = AdaptiveSeeds(min=64, max=4096, width=0.04)
 
 @pytest.mark.parametrize("rate", [0.002, 0.05, 0.3, 0.5, 0.95])
 def test_coverage_of_the_adaptive_rule_by_simulation(rate: float) -> None:
-    """Simulated with the rule itself, the coverage is what summing over all courses gives."""
+    """The coverage simulated with the rule itself agrees with the sum over all sequences of rounds."""
     repeats = 1500
     error = np.sqrt(0.05 * 0.95 / repeats)
     simulated = simulated_coverage(rate, RULE, repeats, np.random.default_rng(0))

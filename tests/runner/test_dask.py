@@ -1,4 +1,4 @@
-"""Training on a Dask cluster: a real scheduler and real workers, some of which are killed."""
+"""Training on a Dask cluster, with a real scheduler and real workers, some of which are killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from nnexp.errors import NnexpError
 from nnexp.network.settings import Settings
 from nnexp.runner import jobs
-from nnexp.runner import pool as execution
+from nnexp.runner.pool import open_pool
 from tests.helpers.servers import free_port
 
 distributed = pytest.importorskip("distributed")
@@ -39,12 +39,12 @@ def cluster() -> Iterator[distributed.LocalCluster]:
 
 @pytest.fixture
 def spec(cluster: distributed.LocalCluster) -> str:
-    """What --pool takes for the cluster."""
+    """The value of --pool for the cluster."""
     return f"dask://{cluster.scheduler_address.removeprefix('tcp://')}"
 
 
 def train_after(marks: str, settings: Settings) -> list[int]:
-    """Leaves a mark that it began, then trains; the first one to begin waits to be killed."""
+    """Create a file that shows the start, then train; the first call waits to be killed."""
     directory = Path(marks)
     first = not any(directory.iterdir())
     (directory / str(os.getpid())).touch()
@@ -54,16 +54,16 @@ def train_after(marks: str, settings: Settings) -> list[int]:
 
 
 def die() -> None:
-    """As a process does that the kernel kills for its memory."""
+    """Kill this process, as the kernel kills one that uses too much memory."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_networks_are_the_same_bits_on_the_cluster(spec: str) -> None:
-    """A setting trained on the cluster gives what this process gives, in the same order."""
+    """A setting trained on the cluster has the same networks, in the same order, as in this process."""
     index = np.arange(SETTINGS.seeds)
-    with execution.open_pool("inline") as inline:
+    with open_pool("inline") as inline:
         expected, grades, _ = jobs.train(inline, SETTINGS, index, 1)
-    with execution.open_pool(spec) as pool:
+    with open_pool(spec) as pool:
         got, same, _ = jobs.train(pool, SETTINGS, index, 2)
     assert np.array_equal(got.network.W1, expected.network.W1)
     assert np.array_equal(got.loss, expected.loss)
@@ -72,13 +72,13 @@ def test_networks_are_the_same_bits_on_the_cluster(spec: str) -> None:
 
 def test_errors_come_back_as_they_were_raised(spec: str) -> None:
     """An exception in a task is raised by its future, with its type and message."""
-    with execution.open_pool(spec) as pool, pytest.raises(ZeroDivisionError, match="by zero"):
+    with open_pool(spec) as pool, pytest.raises(ZeroDivisionError, match="by zero"):
         pool.submit(divmod, 1, 0).result(timeout=60)
 
 
 def test_a_killed_worker_costs_a_retry(cluster: distributed.LocalCluster, spec: str, tmp_path: Path) -> None:
-    """A worker that is killed in mid-training: its task runs again elsewhere, and the caller notices nothing."""
-    with execution.open_pool(spec) as pool:
+    """The task of a worker that is killed during training runs again on another; the caller gets its result."""
+    with open_pool(spec) as pool:
         future = pool.submit(train_after, str(tmp_path), SETTINGS)
         deadline = time.monotonic() + 60
         while not (began := list(tmp_path.iterdir())):
@@ -90,13 +90,13 @@ def test_a_killed_worker_costs_a_retry(cluster: distributed.LocalCluster, spec: 
 
 
 def test_a_task_that_kills_its_workers_breaks_the_pool(spec: str) -> None:
-    """After four deaths Dask gives a task up; nnexp sees what it sees of a broken process pool."""
-    with execution.open_pool(spec) as pool, pytest.raises(BrokenExecutor):
+    """After four deaths Dask gives up a task; the error is that of a broken process pool."""
+    with open_pool(spec) as pool, pytest.raises(BrokenExecutor):
         pool.submit(die).result(timeout=120)
 
 
-def test_no_scheduler_is_said_plainly() -> None:
-    """An address where nobody answers is named, within the ten seconds that a connection may take."""
+def test_an_address_without_a_scheduler_is_reported() -> None:
+    """The error names the address, within the ten seconds that a connection may take."""
     address = f"127.0.0.1:{free_port()}"
     with pytest.raises(NnexpError, match=f"dask://{address}.*no scheduler"):
-        execution.open_pool(f"dask://{address}")
+        open_pool(f"dask://{address}")

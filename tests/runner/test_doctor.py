@@ -1,4 +1,4 @@
-"""`nnexp doctor`: each kind of damage is found and mended, and a sound store has none."""
+"""`nnexp doctor`: each kind of damage is found and repaired, and undamaged stores have no findings."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ OPEN = small_sweeps.plan(name="open", trials=9)
 
 
 def damage_study(where: Stores, work: Callable[[SweepStudy], Any], name: str = "s") -> None:
-    """Do something to a study."""
+    """Change a study."""
     with open_storage(where.storage) as storage:
         work(SweepStudy.open(storage, name))
 
 
 def claim_and_die(where: Stores) -> None:
-    """Claims two trials and is killed."""
+    """Claim two trials and be killed."""
     damage_study(where, lambda study: Worker.join(study).claim(2), "open")
     os.kill(os.getpid(), 9)
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished sweep, `s`, and one of which half is done, `open`."""
+    """A finished sweep, `s`, and one of which half the trials are finished, `open`."""
     directory = tmp_path_factory.mktemp("sound")
     where = small_sweeps.stores(directory)
     small_sweeps.run(PLAN, where)
@@ -61,13 +61,13 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def limited(limit: int) -> Callable[..., Any]:
-    """`Worker.claim` for the first few trials alone."""
+    """`Worker.claim` that claims only the first ``limit`` trials."""
     claim = Worker.claim
     return lambda worker, n: claim(worker, n) if worker.study.counts().finished < limit else []
 
 
 def stop_after(where: Stores, done: int) -> Callable[[Any], None]:
-    """Stops the sweep `open` when it has come so far."""
+    """A progress callback that stops the sweep `open` after so many trials."""
 
     def watch(progress: Any) -> None:
         if progress.done >= done:
@@ -78,39 +78,39 @@ def stop_after(where: Stores, done: int) -> Callable[[Any], None]:
 
 @pytest.fixture
 def where(sound: Path, tmp_path: Path) -> Stores:
-    """Both sweeps, to be damaged."""
+    """A copy of both sweeps, to be damaged."""
     return small_sweeps.copied(sound, tmp_path / "stores")
 
 
 def run_of(where: Stores, trial: int, name: str = "s") -> str:
-    """A trial's run."""
+    """The id of a trial's run."""
     return runs_by_trial(Tracking(where.tracking_uri), name)[trial][0][0]
 
 
 def files_of(where: Stores, trial: int) -> Path:
-    """A trial's artifacts on the disk."""
+    """The directory of the artifacts of a trial's run."""
     client = Tracking(where.tracking_uri).client
     return Path(client.get_run(run_of(where, trial)).info.artifact_uri.removeprefix("file://"))
 
 
 def home_of(where: Stores) -> Path:
-    """The stores' directory."""
+    """The directory of the stores."""
     return where.spool.parent
 
 
 def parent(where: Stores, name: str = "s") -> str:
-    """A sweep's parent run."""
+    """The id of a sweep's parent run."""
     return Tracking(where.tracking_uri).sweep(name).run_id
 
 
 def sql(where: Stores, statement: str, *values: str) -> None:
-    """Change the tracking store behind MLflow's back."""
+    """Change the tracking database without MLflow."""
     with contextlib.closing(sqlite3.connect(home_of(where) / "mlflow.db")) as database, database:
         assert database.execute(statement, values).rowcount > 0
 
 
 def another_run(where: Stores, trial: str, status: str) -> None:
-    """A run of a trial that has one, or that is not there."""
+    """Create a further run of a trial, or a run of a trial that does not exist."""
     tracking = Tracking(where.tracking_uri)
     tags = {"nnexp.sweep": "s", "nnexp.trial": trial, "mlflow.parentRunId": parent(where)}
     run = tracking.client.create_run(tracking.sweep("s").experiment_id, tags=tags)
@@ -119,7 +119,7 @@ def another_run(where: Stores, trial: str, status: str) -> None:
 
 
 def trained_again(where: Stores, trial: int, name: str = "s") -> Entry:
-    """A trial's evidence in the spool."""
+    """Write the results of a finished trial to the spool again."""
     sweep = PLAN if name == "s" else OPEN
     with open_storage(where.storage) as storage:
         records = {record.number: record for record in SweepStudy.open(storage, name).trials()}
@@ -132,14 +132,14 @@ def trained_again(where: Stores, trial: int, name: str = "s") -> Entry:
 
 
 def kill_a_worker(where: Stores) -> None:
-    """A worker on the open sweep dies with two trials."""
+    """A worker on the open sweep dies while it holds two trials."""
     died = small_sweeps.process(claim_and_die, where)
     died.join()
     assert died.exitcode == -9
 
 
 def add_a_trial(where: Stores) -> None:
-    """Another program finishes one trial too many."""
+    """Another program adds one trial more than the budget."""
 
     def add(study: SweepStudy) -> None:
         like = study.store.storage.get_trial(study.trials()[0].trial_id)
@@ -151,22 +151,22 @@ def add_a_trial(where: Stores) -> None:
 
 
 def half_entry(where: Stores) -> None:
-    """What a kill leaves of an entry that was being written."""
+    """What a kill leaves while an entry is being written."""
     (where.spool / "s" / ".new-0123").mkdir(parents=True)
 
 
 def delete_run(where: Stores, run_id: str) -> None:
-    """Deleted in MLflow, by hand."""
+    """Delete a run as a user of MLflow does."""
     Tracking(where.tracking_uri).client.delete_run(run_id)
 
 
 def broken_entry(where: Stores) -> None:
-    """A file of the spool that the disk has lost."""
+    """A damaged file in the spool."""
     (trained_again(where, 5).path / "run.json").write_text("{")
 
 
 def lose(where: Stores, rows: str, trial: int) -> None:
-    """Delete rows of a trial's run."""
+    """Delete rows of a trial's run from the database."""
     sql(where, f"DELETE FROM {rows} run_uuid=?", run_of(where, trial))  # noqa: S608
 
 
@@ -176,18 +176,18 @@ def set_status(where: Stores, run_id: str, status: str) -> None:
 
 
 def lose_parent(where: Stores, trial: int) -> None:
-    """Tie a run to no parent that there is."""
+    """Give a run a parent that does not exist."""
     Tracking(where.tracking_uri).set_tags(run_of(where, trial), {"mlflow.parentRunId": "x"})
 
 
-def tear_sweep_file(where: Stores) -> None:
-    """As a kill leaves it that comes while it is written."""
+def truncate_sweep_file(where: Stores) -> None:
+    """As a kill leaves it while it is being written."""
     for path in home_of(where).rglob("sweep.toml"):
         path.write_text("name = ")
 
 
-def tear_importances(where: Stores) -> None:
-    """As a power cut leaves it."""
+def empty_importances(where: Stores) -> None:
+    """As a power failure leaves it."""
     for path in home_of(where).rglob("importance.json"):
         path.write_text("")
 
@@ -198,7 +198,7 @@ def lose_report(where: Stores) -> None:
         path.unlink()
 
 
-#: What happens to the stores -> the kind of the finding, words of its line, and how it comes about.
+#: Damage -> the kind of its finding, words of the finding's line, and what causes it.
 DAMAGES: dict[str, tuple[str, str, Callable[[Stores], Any]]] = {
     "a worker's death": ("zombie", "open: trial 4 ", kill_a_worker),
     "a run never ended": ("zombie", "s: run ", lambda w: set_status(w, run_of(w, 0), "RUNNING")),
@@ -217,26 +217,30 @@ DAMAGES: dict[str, tuple[str, str, Callable[[Stores], Any]]] = {
     ),
     "a param lost": ("incomplete", "params: momentum", lambda w: lose(w, "params WHERE key='momentum' AND", 2)),
     "networks lost": ("incomplete", "networks", lambda w: (files_of(w, 3) / "networks.parquet").unlink()),
-    "networks torn": ("incomplete", "networks", lambda w: os.truncate(files_of(w, 4) / "networks.parquet", 900)),
+    "networks truncated": ("incomplete", "networks", lambda w: os.truncate(files_of(w, 4) / "networks.parquet", 900)),
     "a file lost": ("incomplete", "best_network.json", lambda w: (files_of(w, 5) / "best_network.json").unlink()),
     "a wrong status": ("incomplete", "FAILED", lambda w: set_status(w, run_of(w, 0), "FAILED")),
     "a trial too many": ("overrun", "7 trials", add_a_trial),
-    "evidence left": ("undelivered", "trial 0 waits", lambda w: trained_again(w, 0)),
-    "evidence too early": ("undelivered", "trial 8 is in", lambda w: write_entry(Outbox(w.spool), 8, sweep="open")),
-    "broken evidence": ("undelivered", "trial 5 waits", broken_entry),
-    "half an entry": ("undelivered", "half-written", half_entry),
+    "a trial left in the spool": ("undelivered", "trial 0 waits", lambda w: trained_again(w, 0)),
+    "an unfinished trial spooled": (
+        "undelivered",
+        "trial 8 is in",
+        lambda w: write_entry(Outbox(w.spool), 8, sweep="open"),
+    ),
+    "a damaged entry": ("undelivered", "trial 5 waits", broken_entry),
+    "half of an entry": ("undelivered", "half-written", half_entry),
     "no summary": ("unconcluded", "summary", lambda w: damage_study(w, lambda study: study.set(FINALIZED, None))),
     "a parent never ended": ("unconcluded", "not FINISHED", lambda w: set_status(w, parent(w), "SCHEDULED")),
     "no report": ("unconcluded", "report.html", lose_report),
-    "the sweep file torn": ("unconcluded", "has another sweep.toml", tear_sweep_file),
+    "the sweep file truncated": ("unconcluded", "has another sweep.toml", truncate_sweep_file),
 }
-DAMAGES["the importances torn"] = ("unconcluded", "importance.json, or it is damaged", tear_importances)
-#: Those that make no sense after others.
+DAMAGES["the importances emptied"] = ("unconcluded", "importance.json, or it is damaged", empty_importances)
+#: Damage that cannot be combined with the others.
 APART = {"no parent", "a trial too many", "a run deleted", "a run never ended", "a parent left running"}
 
 
 def test_nothing_is_found_on_sound_stores(where: Stores) -> None:
-    """A sweep that is done, and one that goes on some day."""
+    """Neither for a finished sweep, nor for one that is not finished."""
     small_sweeps.assert_whole(PLAN, where)
     assert doctor.examine(where) == []
     assert doctor.deliver(where) == []
@@ -244,7 +248,7 @@ def test_nothing_is_found_on_sound_stores(where: Stores) -> None:
 
 @pytest.mark.parametrize("damage", sample(list(DAMAGES), 12, "damages"))
 def test_each_kind_of_damage_is_found_and_explained(where: Stores, damage: str) -> None:
-    """In a line that names the sweep; a look alone mends nothing."""
+    """In one line that names the sweep; without --repair nothing is changed."""
     kind, words, plant = DAMAGES[damage]
     plant(where)
     for _ in range(2):
@@ -255,15 +259,15 @@ def test_each_kind_of_damage_is_found_and_explained(where: Stores, damage: str) 
 
 
 @pytest.mark.slow
-def test_all_damage_at_once_is_mended(where: Stores, sound: Path) -> None:
-    """And the networks are the same to the bit afterwards."""
+def test_all_damage_at_once_is_repaired(where: Stores, sound: Path) -> None:
+    """Afterwards the networks are the same to the bit."""
     before = small_sweeps.networks(PLAN, where)
     for damage in ("no parent", "a trial too many", *sorted(DAMAGES.keys() - APART)):
         DAMAGES[damage][2](where)
     delete_run(where, run_of(where, 1))
     process = small_sweeps.process(
         repair, where, sound / "found.json"
-    )  # MLflow remembers where the original's files are
+    )  # a new process, since MLflow caches the directory of the original's files
     process.join()
     found = json.loads((sound / "found.json").read_text())
     assert {finding["kind"] for finding in found} >= {kind for kind, _, _ in DAMAGES.values()} - {"zombie"}
@@ -280,8 +284,8 @@ def repair(where: Stores, answer: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_lost_tracking_store_is_made_again(sound: Path, tmp_path: Path) -> None:
-    """From the study alone."""
+def test_a_lost_tracking_store_is_restored(sound: Path, tmp_path: Path) -> None:
+    """From the study only."""
     shutil.copy(sound / "nnexp.journal", tmp_path)
     where = small_sweeps.stores(tmp_path)
     (found,) = doctor.examine(where, "s", repair=True)
@@ -292,8 +296,8 @@ def test_a_lost_tracking_store_is_made_again(sound: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("repair", [False, True])
-def test_runs_of_another_study_are_told_and_not_touched(sound: Path, tmp_path: Path, repair: bool) -> None:
-    """The study store was lost, and a new sweep of that name begun."""
+def test_runs_of_another_study_are_reported_and_not_changed(sound: Path, tmp_path: Path, repair: bool) -> None:
+    """The study store was lost, and a new sweep of the same name was started."""
     where = small_sweeps.copied(sound, tmp_path / "stores")
     before = runs_by_trial(Tracking(where.tracking_uri), "s")
     another = Stores(where.tracking_uri, str(tmp_path / "another.journal"), tmp_path / "spool")
@@ -307,8 +311,8 @@ def test_runs_of_another_study_are_told_and_not_touched(sound: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_pool_that_breaks_is_told_in_a_line(where: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its processes are killed, for want of memory perhaps; the other sweeps are mended all the same."""
+def test_a_pool_that_breaks_is_reported_in_one_line(where: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processes are killed, for lack of memory perhaps; the other sweeps are still repaired."""
     delete_run(where, run_of(where, 1))
     monkeypatch.setattr("nnexp.runner.finalize.Finalization.train_again", broken_pool)
     found = doctor.examine(where, repair=True)
@@ -318,12 +322,12 @@ def test_a_pool_that_breaks_is_told_in_a_line(where: Stores, monkeypatch: pytest
 
 
 def broken_pool(*_: Any) -> None:
-    """What a pool's future raises."""
+    """Raise what a future of a broken pool raises."""
     raise BrokenExecutor("killed")
 
 
-def test_a_sweep_at_work_is_left_alone(where: Stores) -> None:
-    """What is in flight is no damage."""
+def test_a_sweep_with_workers_is_not_changed(where: Stores) -> None:
+    """Trials in training are no damage."""
     with open_storage(where.storage) as storage:
         worker = Worker.join(SweepStudy.open(storage, "open"))
         worker.claim(2)
@@ -345,8 +349,8 @@ def test_an_offline_sweep_is_delivered(tmp_path: Path) -> None:
     assert doctor.deliver(where) == []
 
 
-def test_evidence_of_an_unknown_sweep_is_named(where: Stores) -> None:
-    """The spool may have come from elsewhere."""
+def test_spool_entries_of_an_unknown_sweep_are_reported(where: Stores) -> None:
+    """The spool may have been copied from another machine."""
     write_entry(Outbox(where.spool), 1, sweep="elsewhere")
     (found,) = doctor.examine(where)
     assert (found.kind, found.sweep) == ("orphan", "elsewhere")

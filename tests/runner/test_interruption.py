@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a sweep in good order within seconds, a second SIGINT at once: real processes and signals."""
+"""SIGINT and SIGTERM end a sweep in good order within seconds, a second SIGINT ends it at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLAN = small_sweeps.plan(trials=60, seeds=64, epochs=2000, batch=2)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Until it holds."""
+    """Wait until the condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -28,7 +28,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def counts(where: Stores) -> tuple[int, int]:
-    """How many trials are finished, and how many in training."""
+    """The numbers of finished trials and of trials in training."""
     if not Path(where.storage).exists():
         return 0, 0
     with open_storage(where.storage) as storage:
@@ -39,7 +39,7 @@ def counts(where: Stores) -> tuple[int, int]:
 
 
 def assert_handed_back(where: Stores) -> None:
-    """Nothing is in work in either store, and each finished trial has its one run."""
+    """No trial is in training in either store, and each finished trial has one run."""
     finished, running = counts(where)
     assert running == 0
     assert [finding.line for finding in doctor.examine(where) if finding.kind != "undelivered"] == []
@@ -53,7 +53,7 @@ def assert_handed_back(where: Stores) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_hands_back_within_five_seconds(tmp_path: Path, number: signal.Signals, status: int) -> None:
-    """In mid-training; the exit status names the signal, and the same command goes on."""
+    """During training; the exit status names the signal."""
     where = small_sweeps.stores(tmp_path)
     (tmp_path / "s.toml").write_text(PLAN.text)
     args = ("sweep", "s.toml", "--jobs", "1", *small_sweeps.options(where))
@@ -72,7 +72,7 @@ def test_a_signal_hands_back_within_five_seconds(tmp_path: Path, number: signal.
 
 @pytest.mark.slow
 def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
-    """And the next start takes back what was in flight."""
+    """The next start takes back the trials that were in training."""
     where = small_sweeps.stores(tmp_path)
     (tmp_path / "s.toml").write_text(PLAN.text)
     args = ("sweep", "s.toml", "--jobs", "1", *small_sweeps.options(where))
@@ -80,7 +80,7 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
     wait_for(lambda: counts(where)[0] >= 2)
     assert process.pid is not None
     small_sweeps.kill(process, signal.SIGINT)
-    time.sleep(0.05)  # two that come as one are one
+    time.sleep(0.05)  # two signals at the same time would arrive as one
     began = time.monotonic()
     small_sweeps.kill(process, signal.SIGINT)
     process.join(10)

@@ -1,4 +1,4 @@
-"""The pool: one seam, in this process or in others, that gives the same results everywhere."""
+"""The training pool: one interface, in this process or in others, with the same results everywhere."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ import threadpoolctl
 
 from nnexp.errors import UsageError
 from nnexp.network.settings import Settings
-from nnexp.runner import pool as execution
+from nnexp.runner.pool import InlineExecutor, abandon, open_pool
 from nnexp.training import trainer
 
 ROOT = Path(__file__).parents[2]
 
 
 def identity() -> tuple[int, bool]:
-    """Which process this is, and whether it minds an interrupt."""
+    """The process, and whether it ignores SIGINT."""
     return os.getpid(), signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def fail() -> None:
-    """A fault in the work."""
+    """Raise an error."""
     raise ValueError("the message")
 
 
 def blas_threads() -> int:
-    """Threads that BLAS would use here."""
+    """The number of threads that BLAS uses in this process."""
     np.ones((2, 2)) @ np.ones((2, 2))
     return max(pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas")
 
 
 def end_the_process() -> None:
-    """What the kernel does to a process that takes too much memory."""
+    """Kill this process, as the kernel kills one that uses too much memory."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture(scope="module", params=["inline", "processes:2"])
 def pool(request: pytest.FixtureRequest) -> Any:
-    """Both kinds of executor that need no server."""
-    with execution.open_pool(request.param) as executor:
+    """Both executors that need no server."""
+    with open_pool(request.param) as executor:
         yield executor
 
 
-def test_training_gives_the_same_bits_in_every_pool(pool: Executor) -> None:
-    """Cut into parts for two workers, or here in one go."""
+def test_training_has_the_same_bits_in_every_pool(pool: Executor) -> None:
+    """Divided for two processes, or trained in one call."""
     s = Settings(epochs=60, seeds=40, stop="confident", learning_rate=3.0)
     parts = list(pool.map(train_part, [s, s], [range(20), range(20, 40)]))
     joined, whole = trainer.concatenate(parts), trainer.train(s)
@@ -64,21 +64,21 @@ def test_training_gives_the_same_bits_in_every_pool(pool: Executor) -> None:
 
 
 def train_part(s: Settings, index: range) -> trainer.TrainingResult:
-    """Some networks of a setting."""
+    """Train some networks of a setting."""
     return trainer.train(s, index=index)
 
 
-def test_a_fault_in_the_work_comes_back_to_who_asked(pool: Executor) -> None:
-    """The exception is raised by `result`, not by `submit`; the pool goes on."""
+def test_an_error_in_a_task_is_raised_by_its_future(pool: Executor) -> None:
+    """It is raised by `result`, not by `submit`, and the pool continues."""
     future = pool.submit(fail)
     with pytest.raises(ValueError, match="the message"):
         future.result()
     assert pool.submit(os.getpid).result() > 0
 
 
-def test_workers_are_other_processes_that_leave_interrupts_to_their_parent() -> None:
-    """Ctrl-C reaches the whole process group; the parent alone decides what it means."""
-    with execution.open_pool("processes", 1) as executor:
+def test_workers_are_other_processes_that_ignore_interrupts() -> None:
+    """Ctrl-C reaches the whole process group; only the parent acts on it."""
+    with open_pool("processes", 1) as executor:
         pid, ignores = executor.submit(identity).result()
         assert pid != os.getpid()
         assert ignores
@@ -86,8 +86,8 @@ def test_workers_are_other_processes_that_leave_interrupts_to_their_parent() -> 
 
 
 def test_the_inline_executor_runs_at_submit_and_ends_with_shutdown() -> None:
-    """It is a standard executor: done futures, and no more work after the end."""
-    executor = execution.InlineExecutor()
+    """It returns done futures, and refuses tasks after shutdown."""
+    executor = InlineExecutor()
     assert executor.submit(identity).done()
     assert executor.submit(identity).result()[0] == os.getpid()
     executor.shutdown()
@@ -96,45 +96,45 @@ def test_the_inline_executor_runs_at_submit_and_ends_with_shutdown() -> None:
 
 
 def test_an_interrupt_inside_inline_work_is_the_callers() -> None:
-    """KeyboardInterrupt is not put into a future that nobody may look at."""
-    with execution.open_pool("inline") as executor, pytest.raises(KeyboardInterrupt):
+    """KeyboardInterrupt is raised by `submit`, not stored in a future."""
+    with open_pool("inline") as executor, pytest.raises(KeyboardInterrupt):
         executor.submit(interrupt)
 
 
 def interrupt() -> None:
-    """What a signal handler does."""
+    """Raise what a signal handler raises."""
     raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("spec", ["", "threads", "processes:0", "processes:x", "processes:-1", "dask:x", "inline:2"])
 def test_a_wrong_spec_is_named_with_what_was_expected(spec: str) -> None:
-    """Nothing is started for it."""
+    """The error names the key, the value and what was expected."""
     with pytest.raises(UsageError, match=r"pool = .*expected"):
-        execution.open_pool(spec)
+        open_pool(spec)
 
 
 def test_a_killed_worker_breaks_the_pool_and_does_not_hang_it() -> None:
-    """The parent learns of it, and can open another."""
-    with execution.open_pool("processes:1") as executor, pytest.raises(BrokenProcessPool):
+    """The parent gets an exception."""
+    with open_pool("processes:1") as executor, pytest.raises(BrokenProcessPool):
         executor.submit(end_the_process).result(timeout=60)
 
 
 def test_an_abandoned_pool_ends_at_once() -> None:
-    """Whatever it was doing."""
-    executor = execution.open_pool("processes:1")
+    """Even in the middle of a task."""
+    executor = open_pool("processes:1")
     worker = executor.submit(os.getpid).result()
     executor.submit(time.sleep, 600)
-    execution.abandon(executor)
+    abandon(executor)
     assert ends(worker)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
 def test_workers_die_with_a_parent_that_was_killed() -> None:
-    """SIGKILL on the parent leaves no worker behind, not even a busy one."""
+    """SIGKILL of the parent also ends a busy worker."""
     script = (
-        "import time; from nnexp.runner import pool as execution; import os\n"
+        "import os, time; from nnexp.runner.pool import open_pool\n"
         "if __name__ == '__main__':\n"
-        "    pool = execution.open_pool('processes:1'); print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    pool = open_pool('processes:1'); print(pool.submit(os.getpid).result(), flush=True)\n"
         "    pool.submit(time.sleep, 600).result()\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -148,7 +148,7 @@ def test_workers_die_with_a_parent_that_was_killed() -> None:
 
 
 def runs(pid: int) -> bool:
-    """Whether a process is there, zombies left out."""
+    """Whether a process exists and is not a zombie."""
     try:
         os.kill(pid, 0)
         status = Path(f"/proc/{pid}/stat")
@@ -158,7 +158,7 @@ def runs(pid: int) -> bool:
 
 
 def ends(pid: int) -> bool:
-    """Whether a process is gone within 30 seconds."""
+    """Whether a process ends within 30 seconds."""
     deadline = time.monotonic() + 30
     while runs(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -166,12 +166,12 @@ def ends(pid: int) -> bool:
 
 
 def test_a_pool_opens_beside_running_threads() -> None:
-    """Progress bars and store clients hold threads; workers come from a clean process, so that no lock is forked."""
+    """A process with threads is not forked, since a thread's lock would stay locked in the copy."""
     lock, done = threading.Lock(), threading.Event()
     holder = threading.Thread(target=lambda: (lock.acquire(), done.wait()), daemon=True)
     holder.start()
     try:
-        with execution.open_pool("processes:1") as executor:
+        with open_pool("processes:1") as executor:
             assert executor.submit(identity).result(timeout=60)
     finally:
         done.set()

@@ -1,4 +1,4 @@
-"""Each thing that would fail later is one line with its mend, before the first trial."""
+"""Everything that would fail later is reported before the first trial, in one line that says what to do."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tests.helpers.servers import free_port
 
 @pytest.fixture
 def stores(tmp_path: Path) -> Stores:
-    """Three that do not exist yet, which is no problem."""
+    """Three stores that do not exist yet, which is no problem."""
     return Stores(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "nnexp.journal"), tmp_path / "spool")
 
 
 def found(stores: Stores, sweep: str | None = None) -> list[str]:
-    """The problems, each checked to be one line."""
+    """The problems; each must be one line."""
     lines = preflight.problems(stores.tracking_uri, stores.storage, stores.spool, sweep)
     assert all("\n" not in line for line in lines)
     return lines
 
 
 def test_new_stores_and_a_running_sweep_are_no_problem(stores: Stores) -> None:
-    """Neither before the first use, nor before going on with a sweep, which is left as it is."""
+    """Neither before the first use, nor before a sweep continues; the sweep is not changed."""
     assert found(stores, "xnor") == []
     tracking = Tracking(stores.tracking_uri)
     run = tracking.ensure_sweep("xnor", text="trials = 1\n", note="")
@@ -69,7 +69,7 @@ def test_one_database_for_both(tmp_path: Path, tracking: str, storage: str) -> N
 
 
 def test_server_that_is_away(stores: Stores) -> None:
-    """It is said at once, and where."""
+    """It is reported at once, with its address."""
     port = free_port()
     (line,) = found(Stores(f"http://127.0.0.1:{port}", stores.storage, stores.spool))
     assert f"127.0.0.1:{port}: connection refused" in line
@@ -121,7 +121,7 @@ def test_artifacts_that_cannot_be_written(stores: Stores) -> None:
 
 
 def test_lost_sweep_file_is_written_again(stores: Stores) -> None:
-    """A parent whose artifact was lost gets it back from the next start."""
+    """The next start restores a lost artifact of the parent run."""
     tracking = Tracking(stores.tracking_uri)
     run = tracking.ensure_sweep("xnor", text="a = 1", note="")
     (Path(tracking.client.get_run(run.run_id).info.artifact_uri.removeprefix("file://")) / "sweep.toml").unlink()

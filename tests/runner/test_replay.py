@@ -18,7 +18,7 @@ PLAN = small_sweeps.plan(trials=50 if LONG else 16, epochs=64, batch=8, pruner="
 
 @pytest.mark.slow
 def test_every_run_of_a_sweep_replays_as_identical(tmp_path: Path) -> None:
-    """Those that were pruned among them; one of them by the command."""
+    """Pruned runs among them; one run by the command."""
     where = small_sweeps.stores(tmp_path)
     small_sweeps.run(PLAN, where)
     runs = Tracking(where.tracking_uri).runs(PLAN.name)

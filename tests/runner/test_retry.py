@@ -1,4 +1,4 @@
-"""Waiting for a store that is away: bounded, told of once, and ended by a signal."""
+"""A store that does not answer is waited for: for a bounded time, with one notice, and until a signal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnexp.runner.retry import Retry
 
 
 class Store:
-    """A store that is away for the first calls."""
+    """A store that does not answer the first calls."""
 
     def __init__(self, away: int) -> None:
         self.away, self.calls = away, 0
@@ -24,8 +24,8 @@ class Store:
         return "answer"
 
 
-def test_a_store_that_comes_back_is_waited_for_and_told_of_once() -> None:
-    """Two failures, one notice that it is away, one that it is back."""
+def test_a_store_that_comes_back_is_waited_for_with_one_notice() -> None:
+    """Two failures: one notice that it does not answer, one that it answers again."""
     told: list[str] = []
     store = Store(2)
     assert Retry(lambda: None, told.append).call(store.read) == "answer"
@@ -37,7 +37,7 @@ def test_a_store_that_comes_back_is_waited_for_and_told_of_once() -> None:
 
 
 def test_waiting_is_bounded() -> None:
-    """After the time given the store's own error is raised."""
+    """After the given time the store's own error is raised."""
     store = Store(100)
     with pytest.raises(UnreachableError, match="cut"):
         Retry(lambda: None, lambda _: None, seconds=1.0).call(store.read)
@@ -45,7 +45,7 @@ def test_waiting_is_bounded() -> None:
 
 
 def test_a_refusal_is_not_waited_for() -> None:
-    """What another try cannot mend is raised at once."""
+    """An error that another call would meet too is raised at once."""
 
     def refuse() -> None:
         raise StoreError("denied")
@@ -55,6 +55,6 @@ def test_a_refusal_is_not_waited_for() -> None:
 
 
 def test_a_signal_ends_the_waiting() -> None:
-    """It is not taken for the store's failure."""
+    """The error is the signal's, not the store's."""
     with pytest.raises(Interrupted):
         Retry(lambda: signal.SIGTERM, lambda _: None).call(Store(1).read)

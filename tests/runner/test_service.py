@@ -1,4 +1,4 @@
-"""A worker whose sweep fails for its store: a service sets it aside and tries again, a batch job says so at its end."""
+"""A worker with a sweep that fails: a service tries it again later, a batch job fails at its end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from nnexp.errors import Interrupted, StoreError
-from nnexp.runner import finalize, session, status, sweeps
-from nnexp.runner import service as worker
+from nnexp.runner import finalize, service, session, status, sweeps
 from nnexp.runner.retry import Retry
 from nnexp.runner.session import is_finalized
 from nnexp.stores import Stores
@@ -29,36 +28,36 @@ from tests.helpers.servers import free_port, mlflow_server
 
 
 def impatient(args: Sequence[str], log: Path) -> None:
-    """A command line that waits for a store for a second, where it would wait for two minutes."""
+    """Run a command line that waits one second, not two minutes, for a store."""
     session.Retry = functools.partial(Retry, seconds=1.0)  # type: ignore[misc,assignment]
-    session.DRAIN_LIMIT, worker.SET_ASIDE = 1.0, 1.0
+    session.DRAIN_LIMIT, service.SET_ASIDE = 1.0, 1.0
     small_sweeps.command(args, log)
 
 
 @pytest.mark.slow
-def test_a_service_concludes_a_sweep_whose_tracking_server_comes_back(tmp_path: Path) -> None:
-    """The real server is killed as the conclusion begins and stays away for longer than anybody waits for it."""
+def test_a_service_finalizes_a_sweep_whose_tracking_server_comes_back(tmp_path: Path) -> None:
+    """The real server is killed when the finalization starts, and is started again after the time of all retries."""
     sweep = small_sweeps.plan(epochs=1000, lease=60.0)
     log = tmp_path / "log"
     with mlflow_server(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "server") as server:
         where = Stores(server.uri, str(tmp_path / "nnexp.journal"), tmp_path / "spool")
         with open_storage(where.storage) as storage:
             study = SweepStudy.create(storage, sweep)
-            service = small_sweeps.process(impatient, ("worker", "--jobs", "1", *small_sweeps.options(where)), log)
+            process = small_sweeps.process(impatient, ("worker", "--jobs", "1", *small_sweeps.options(where)), log)
             try:
-                writer = f"{finalize.ELECTED}:{sweep.trials}"
-                wait_for(lambda: study.get(writer) is not None, "a conclusion begun", 240, pause=0.01)
+                elected = f"{finalize.ELECTED}:{sweep.trials}"
+                wait_for(lambda: study.get(elected) is not None, "a finalization started", 240, pause=0.01)
                 server.kill()
                 assert not is_finalized(study)
                 wait_for(lambda: "is set aside" in log.read_text(), "the sweep set aside", 240)
                 assert not is_finalized(study)
-                assert service.is_alive()
+                assert process.is_alive()
                 server.start()
-                wait_for(lambda: is_finalized(study), "the conclusion", 240)
+                wait_for(lambda: is_finalized(study), "the finalization", 240)
             finally:
-                small_sweeps.kill(service, signal.SIGTERM)
-                service.join(60)
-        assert service.exitcode == 143, log.read_text()[-3000:]
+                small_sweeps.kill(process, signal.SIGTERM)
+                process.join(60)
+        assert process.exitcode == 143, log.read_text()[-3000:]
         assert "Traceback" not in log.read_text()
         small_sweeps.assert_whole(sweep, where)
         tracking = Tracking(where.tracking_uri)
@@ -70,13 +69,13 @@ def test_a_service_concludes_a_sweep_whose_tracking_server_comes_back(tmp_path: 
 def test_a_batch_job_tries_every_sweep_once_and_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The store's failure at one sweep does not keep it from the others; it ends with the failure."""
+    """The failure of a store at one sweep does not keep it from the others; at its end it raises the failure."""
     monkeypatch.setattr(session, "Retry", functools.partial(Retry, seconds=0.1))
     where = Stores(f"http://127.0.0.1:{free_port()}", str(tmp_path / "nnexp.journal"), tmp_path / "spool")
     for name in ("first", "second"):
         sweeps.submit(small_sweeps.plan(name=name), stores=where)
     with caplog.at_level(logging.WARNING, "nnexp"), pytest.raises(StoreError, match="connection refused"):
-        worker.work(where, drain=True, pool="inline")
+        service.work(where, drain=True, pool="inline")
     aside = [line for line in caplog.messages if "is set aside" in line]
     assert [line.split("'")[1] for line in aside] == ["first", "second"]
 
@@ -84,7 +83,7 @@ def test_a_batch_job_tries_every_sweep_once_and_fails(
 def test_a_sweep_of_a_newer_version_does_not_keep_a_worker_from_the_others(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is named in a warning, and so is it by `nnexp status`."""
+    """The worker and `nnexp status` name it in a warning."""
     where = small_sweeps.stores(tmp_path)
     for name in ("newer", "s"):
         sweeps.submit(small_sweeps.plan(name=name), stores=where)
@@ -92,13 +91,13 @@ def test_a_sweep_of_a_newer_version_does_not_keep_a_worker_from_the_others(
         newer = storage.storage.get_study_id_from_name("newer")
         storage.storage.set_study_user_attr(newer, "nnexp:sweep", {"schema": 99, "text": "?"})
     with caplog.at_level(logging.WARNING, "nnexp"):
-        worker.work(where, drain=True, pool="inline", offline=True)
+        service.work(where, drain=True, pool="inline", offline=True)
         assert [(state.name, state.state) for state in status.status(where).sweeps] == [("s", "done")]
     assert "sweep 'newer' was created by a newer nnexp" in caplog.text
 
 
 def test_a_service_outlives_its_study_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that fails for a while is asked again; a batch job ends with its error."""
+    """A service tries a store that fails again; a batch job ends with the store's error."""
     where = small_sweeps.stores(tmp_path)
     sweeps.submit(small_sweeps.plan(), stores=where)
     list_all, asked = SweepStudy.list_all, []
@@ -110,11 +109,11 @@ def test_a_service_outlives_its_study_store(tmp_path: Path, monkeypatch: pytest.
         return list_all(storage)
 
     monkeypatch.setattr(SweepStudy, "list_all", staticmethod(failing))
-    monkeypatch.setattr(worker, "SET_ASIDE", 0.01)
+    monkeypatch.setattr(service, "SET_ASIDE", 0.01)
     with pytest.raises(StoreError, match="is away"):
-        worker.work(where, drain=True, pool="inline", offline=True)
+        service.work(where, drain=True, pool="inline", offline=True)
     asked.clear()
-    worker.work(where, max_minutes=0.2, pool="inline", offline=True)
+    service.work(where, max_minutes=0.2, pool="inline", offline=True)
     with open_storage(where.storage) as storage:
         assert SweepStudy.open(storage, "s").is_done()
 
@@ -122,7 +121,7 @@ def test_a_service_outlives_its_study_store(tmp_path: Path, monkeypatch: pytest.
 def test_an_unexpected_error_at_one_sweep_does_not_end_a_service(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The sweep is set aside with a line and tried again; the others are finished."""
+    """The sweep is set aside with a warning and tried again; the others are finished."""
     where = small_sweeps.stores(tmp_path)
     for name in ("first", "second"):
         sweeps.submit(small_sweeps.plan(name=name, trials=2), stores=where)
@@ -136,9 +135,9 @@ def test_an_unexpected_error_at_one_sweep_does_not_end_a_service(
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(finalize, "publish", failing)
-    monkeypatch.setattr(worker, "SET_ASIDE", 0.01)
+    monkeypatch.setattr(service, "SET_ASIDE", 0.01)
     with caplog.at_level(logging.WARNING, "nnexp"), pytest.raises(Interrupted):
-        worker.work(where, pool="inline")
+        service.work(where, pool="inline")
     assert tried == ["first", "second", "first"]
     assert "sweep 'first' is set aside: unexpected KeyError: 'solved_rate'" in caplog.text
     with open_storage(where.storage) as storage:
@@ -152,8 +151,8 @@ def test_an_unexpected_error_at_one_sweep_does_not_end_a_service(
         "(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.name",
     ],
 )
-def test_losing_a_race_of_workers_that_start_together_is_tried_again(told: str) -> None:
-    """MLflow does not expect two processes to write the same tag of a new sweep at once; the row is there then."""
+def test_a_conflict_of_workers_that_start_together_is_tried_again(told: str) -> None:
+    """Two processes write the same tag of a new sweep at once: MLflow fails in one of them, and the row exists then."""
     answers = iter([told, None])
 
     def write() -> str:

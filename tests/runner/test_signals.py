@@ -1,4 +1,4 @@
-"""Signals as a request to end: whoever does not look is interrupted, whatever it makes of that."""
+"""Signals as a request to end: code that does not check for them is interrupted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nnexp.runner import signals
 
 
 class Matrix:
-    """An array to be, that is asked for again and again by compiled code, as Matplotlib asks for its transforms."""
+    """An object that compiled code converts to an array, as Matplotlib converts its transforms."""
 
     def __array__(self, *_: object, **__: object) -> object:
         time.sleep(5)  # the interrupt comes here
@@ -21,7 +21,7 @@ class Matrix:
 
 
 def draw() -> None:
-    """Ask for the end, then do what does not look for it."""
+    """Send a signal, then run code that does not check for it."""
     from matplotlib import _path
 
     with signals.handled():
@@ -30,22 +30,22 @@ def draw() -> None:
 
 
 def fail() -> None:
-    """Ask for the end, see it, and fail for another reason."""
+    """Send a signal, check for it, and fail for another reason."""
     with signals.handled() as look:
         os.kill(os.getpid(), signal.SIGTERM)
         assert look() == signal.SIGTERM
         raise ValueError("its own")
 
 
-def test_an_interrupt_that_a_library_takes_for_an_error_is_still_an_interrupt() -> None:
-    """SIGTERM while Matplotlib draws: its compiled part says that a matrix is invalid, and the end is by a signal."""
+def test_an_interrupt_that_a_library_turns_into_an_error_is_still_an_interrupt() -> None:
+    """SIGTERM while Matplotlib draws: its compiled code reports an invalid matrix, and the result is `Interrupted`."""
     with pytest.raises(Interrupted) as caught:
         draw()
     assert caught.value.exit_code == 143
     assert "Invalid affine" in str(caught.value.__cause__)
 
 
-def test_an_error_before_the_interrupt_stays_what_it_is() -> None:
-    """An error of the body's own, signal or not, is no interrupt: nothing was interrupted yet."""
+def test_an_error_before_the_interrupt_is_raised() -> None:
+    """The body was not interrupted yet, so its error is its own, although a signal has come."""
     with pytest.raises(ValueError, match="own"):
         fail()

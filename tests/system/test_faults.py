@@ -1,8 +1,8 @@
-"""A sweep's process dies right before each of its effects on the stores and the spool, and the next start mends it.
+"""A sweep's process dies right before each of its effects on the stores and the spool, and the next start recovers.
 
-An undisturbed process names all effects; then one process dies before each of them: in the long mode before every
-one, in the gate before a sample. They are the writes to the study, the tracking database's commits, and every file or
-directory made, renamed or removed.
+An undisturbed process lists all effects; then one process dies before each of them: in the long mode before every one,
+in the gate before a sample. They are the writes to the study, the commits of the tracking database, and every file or
+directory created, renamed or removed.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from tests.helpers.sampling import sample
 from tests.helpers.small_study import in_child
 from tests.study.test_faults import KILLED, WRITES
 
-#: Two trials in flight at once; a lease so long that no heartbeat comes in between.
+#: Two trials in training at once; the lease is so long that no heartbeat comes in between.
 PLAN = small_sweeps.plan(trials=2, seeds=6, epochs=10, batch=1, lease=600.0)
 FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
 _ID = re.compile("[0-9a-f]{32}|(?<=[.])[0-9a-z_]{8}$")
-#: The study, the tracking store's calls, its artifacts and the spool: all of them are among a trial's effects.
+#: Some of the effects of a trial: on the study, the tracking store, its artifacts and the spool.
 LIFE = (
     "study.create_new_trial",
     "study.set_trial_state_values",
@@ -51,7 +51,7 @@ LIFE = (
     "os.remove run.json",
     "after its delivery",
 )
-#: And these among a start's.
+#: Some of the effects of a start.
 START = (
     "study.create_new_study",
     "create_experiment: commit",
@@ -74,7 +74,7 @@ class Effects:
         self.log = os.open(home / "effects", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 
     def about_to(self, effect: str) -> None:
-        """What is called right before each effect."""
+        """Note an effect that is about to happen; end the process if it is the fatal one."""
         if not self.counting:
             return
         self.count += 1
@@ -83,9 +83,9 @@ class Effects:
             os._exit(KILLED)
 
     def watch(self, study: Any) -> None:
-        """From now on `about_to` is called."""
+        """Call `about_to` from now on."""
         for name in WRITES:
-            setattr(study, name, self._told(getattr(study, name), f"study.{name}"))
+            setattr(study, name, self._noted(getattr(study, name), f"study.{name}"))
         for name in [name for name in vars(MlflowClient) if not name.startswith("_")]:
             if callable(method := getattr(MlflowClient, name)):
                 setattr(MlflowClient, name, self._within(method, f"{name}: "))
@@ -93,7 +93,7 @@ class Effects:
         event.listen(Engine, "commit", self._commit)
         sys.addaudithook(self._file)
 
-    def _told(self, method: Callable[..., Any], effect: str) -> Callable[..., Any]:
+    def _noted(self, method: Callable[..., Any], effect: str) -> Callable[..., Any]:
         def write(*args: Any, **more: Any) -> Any:
             self.about_to(effect)
             return method(*args, **more)
@@ -127,7 +127,7 @@ class Effects:
             return
         if name in ("os.mkdir", "os.remove") and path.startswith("/") and not _will_do(name, Path(path)):
             return
-        # What is removed with its directory is named from there.
+        # shutil.rmtree removes files by names relative to their directory.
         inside = path.startswith(self.home) or (name in ("os.remove", "os.rmdir") and not path.startswith("/"))
         if inside and not path.endswith(".journal"):
             self.about_to(f"{name} {path.removeprefix(self.home)}")
@@ -139,18 +139,18 @@ def _will_do(name: str, path: Path) -> bool:
 
 @contextmanager
 def opened(where: Stores, effects: Effects) -> Iterator[Any]:
-    """The study store, watched."""
+    """The study store, with its effects noted."""
     with open_storage(where.storage) as store:
         effects.watch(store.storage)
         yield store
 
 
 def live(where: Stores, fatal: int) -> None:
-    """A sweep from its start on, one effect after the other.
+    """Run a sweep, one effect after the other.
 
     Args:
         where: its stores.
-        fatal: it dies before this effect (0: none) of its first trial's life.
+        fatal: the number of the effect of its first trial before which it dies (0: none).
     """
     effects = Effects(where.spool.parent, fatal)
     sweeps.open_storage = lambda _: opened(where, effects)  # type: ignore[assignment, misc]
@@ -172,12 +172,12 @@ def live(where: Stores, fatal: int) -> None:
 
     Worker.claim, Delivery.put = claim_first, put_and_wait  # type: ignore[method-assign, assignment]
     Delivery.progress = lambda *_: None  # type: ignore[method-assign, assignment]
-    without_answer()
+    without_publishing()
     sweeps.sweep(PLAN, stores=where, pool="inline")
 
 
 def start(where: Stores, fatal: int) -> None:
-    """A sweep from the opening of its study to its first claim; it dies there, or before effect ``fatal``."""
+    """Run a sweep until its first claim, where it exits; it may die before effect ``fatal``."""
     effects = Effects(where.spool.parent, fatal)
     effects.counting = True
     sweeps.open_storage = lambda _: opened(where, effects)  # type: ignore[assignment, misc]
@@ -185,14 +185,14 @@ def start(where: Stores, fatal: int) -> None:
     sweeps.sweep(PLAN, stores=where, pool="inline")
 
 
-def without_answer() -> None:
-    """The conclusion makes lost evidence again, and leaves it at that: the answer takes seconds."""
+def without_publishing() -> None:
+    """Let the finalization only restore lost runs, since publishing takes seconds."""
     finalize.Finalization.write = lambda self: self.restore(pool.InlineExecutor()) and None  # type: ignore[method-assign]
     sweeps.results.summarize = lambda *_: None  # type: ignore[assignment]
 
 
 def start_again(where: Stores, by: str) -> None:
-    """The next start: the same command, or `nnexp doctor --repair` before it."""
+    """Start again: by the same command, or by `nnexp doctor --repair` before it."""
     if by == "doctor":
         pool.open_pool = lambda *_: pool.InlineExecutor()
         doctor.examine(where, repair=True)
@@ -200,8 +200,8 @@ def start_again(where: Stores, by: str) -> None:
     sweeps.sweep(PLAN, stores=where, pool="inline")
 
 
-def assert_mended(where: Stores, networks: dict[int, list[bytes]]) -> None:
-    """Exactly the budget, one whole run to each trial, nothing left; these networks among its own, to the bit."""
+def assert_recovered(where: Stores, networks: dict[int, list[bytes]]) -> None:
+    """Check the budget, one run per trial, an empty spool, and that ``networks`` are among its networks, to the bit."""
     with open_storage(where.storage) as store:
         counts = SweepStudy.open(store, PLAN.name).counts()
     assert (counts.finished, counts.failed, counts.left) == (2, 0, 0)
@@ -216,20 +216,20 @@ def assert_mended(where: Stores, networks: dict[int, list[bytes]]) -> None:
 
 
 def effects_of(where: Stores) -> list[str]:
-    """What a process counted, until it ended."""
+    """The effects that a process noted until it ended."""
     return (where.spool.parent / "effects").read_text().splitlines()
 
 
 def killed_before_each(
-    life: Callable[[Stores, int], None], tmp_path: Path, signs: Sequence[str], mend: Callable[[Stores], None]
+    life: Callable[[Stores, int], None], tmp_path: Path, signs: Sequence[str], recover: Callable[[Stores], None]
 ) -> Stores:
-    """One undisturbed life names its effects; then one life after the other dies before each, and is mended.
+    """Run one undisturbed process to list its effects; then let one process die before each effect, and recover.
 
     Args:
-        life: what a process does; it dies before the effect of that number (0: none).
-        tmp_path: where each life has its stores.
-        signs: what is among the effects.
-        mend: the next start, given the stores of the dead.
+        life: runs in each process; it dies before the effect of the given number (0: none).
+        tmp_path: where each process has its stores.
+        signs: some of the effects.
+        recover: the next start, given the stores of the dead process.
 
     Returns:
         The stores of the last.
@@ -243,26 +243,26 @@ def killed_before_each(
     assert in_child(functools.partial(life, undisturbed, 0)) == 0
     known = effects_of(undisturbed)
     sys.stderr.write("\n".join(f"{n:3} {effect}" for n, effect in enumerate(known, 1)) + "\n")
-    assert_told(known, signs)
+    assert_among(known, signs)
     networks = small_sweeps.networks(PLAN, undisturbed)
 
-    def mended(where: Stores) -> None:
-        without_answer()
-        mend(where)
-        assert_mended(where, networks)
+    def recovered(where: Stores) -> None:
+        without_publishing()
+        recover(where)
+        assert_recovered(where, networks)
 
     for fatal, effect in sample(list(enumerate(known, 1)), 10, life.__name__):
         where = stores(f"killed{fatal}")
         assert in_child(functools.partial(life, where, fatal)) == KILLED, effect
-        assert effects_of(where) == known[:fatal], "each life has the same course"
-        assert in_child(functools.partial(mended, where)) == 0, f"dead before {fatal}, {effect}"
+        assert effects_of(where) == known[:fatal], "each process has the same effects"
+        assert in_child(functools.partial(recovered, where)) == 0, f"killed before {fatal}, {effect}"
     return where
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("by", ["sweep", pytest.param("doctor", marks=pytest.mark.long)])
 def test_killed_before_each_effect_of_a_trial(tmp_path: Path, by: str) -> None:
-    """From its claim to the removal of its delivered evidence: whatever comes next, it is there once and whole."""
+    """From its claim to the removal of its spool entry: afterwards it has exactly one complete run."""
     where = killed_before_each(live, tmp_path, LIFE, functools.partial(start_again, by=by))
     small_sweeps.run(PLAN, where)
     small_sweeps.assert_whole(PLAN, where)
@@ -270,9 +270,9 @@ def test_killed_before_each_effect_of_a_trial(tmp_path: Path, by: str) -> None:
 
 @pytest.mark.slow
 def test_killed_before_each_effect_of_a_start(tmp_path: Path) -> None:
-    """From the study's creation to the first claim: the next start gives the parent run all that it should have."""
+    """From the creation of the study to the first claim: the next start completes the parent run."""
 
-    def mend(where: Stores) -> None:
+    def recover(where: Stores) -> None:
         start_again(where, "sweep")
         tracking = Tracking(where.tracking_uri)
         parent = tracking.sweep(PLAN.name)
@@ -281,11 +281,11 @@ def test_killed_before_each_effect_of_a_start(tmp_path: Path) -> None:
         tags = tracking.client.get_experiment(parent.experiment_id).tags
         assert saved_view.PREFIX + saved_view.RANKING in tags
 
-    killed_before_each(start, tmp_path, START, mend)
+    killed_before_each(start, tmp_path, START, recover)
 
 
-def assert_told(effects: list[str], signs: Sequence[str]) -> None:
-    """Each sign is among the effects."""
-    told = "\n".join(effects)
+def assert_among(effects: list[str], signs: Sequence[str]) -> None:
+    """Check that each sign is part of an effect."""
+    listed = "\n".join(effects)
     for sign in signs:
-        assert sign in told, f"{sign!r} is not among\n{told}"
+        assert sign in listed, f"{sign!r} is not among\n{listed}"

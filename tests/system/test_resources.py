@@ -1,4 +1,4 @@
-"""What a machine can refuse a sweep: one clear line, exit status 1, sound stores; the same command ends it later."""
+"""Resources that a machine lacks: one clear line, exit status 1, undamaged stores; the same command finishes later."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from nnexp.study import Worker
 from tests.helpers import small_sweeps
 from tests.helpers.sampling import sample
 from tests.helpers.small_study import in_child
-from tests.system.test_faults import PLAN, assert_mended, start_again, without_answer
+from tests.system.test_faults import PLAN, assert_recovered, start_again, without_publishing
 
 pytestmark = pytest.mark.slow
 
 
 def nothing() -> None:
-    """Refuse nothing."""
+    """Take no resource away."""
 
 
 def sweep(where: Stores, refuse: Callable[[], None] = nothing) -> tuple[int, str]:
-    """`nnexp sweep` in a process of its own, and what it told."""
+    """Run `nnexp sweep` in a process of its own; returns its exit status and what it printed."""
     home = where.spool.parent
     log = home.parent / f"{home.name}.log"
     (home.parent / "sweep.toml").write_text(PLAN.text)
@@ -46,7 +46,7 @@ def sweep(where: Stores, refuse: Callable[[], None] = nothing) -> tuple[int, str
         logging.getLogger().handlers.clear()  # pytest's
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
         sys.argv = ["nnexp", "sweep", "sweep.toml", "--pool", "inline", *small_sweeps.options(where)]
-        # A store that is away is waited for; here it will not come back.
+        # A store that does not answer is waited for; here it will not come back.
         session.Retry = functools.partial(Retry, seconds=2.0)  # type: ignore[misc, assignment]
         session.DRAIN_LIMIT = 2.0
         refuse()
@@ -59,25 +59,25 @@ def sweep(where: Stores, refuse: Callable[[], None] = nothing) -> tuple[int, str
 
 
 def assert_refused(outcome: tuple[int, str], *reasons: str) -> None:
-    """Exit status 1 and one line that gives the reason."""
+    """Check for exit status 1 and one line with the reason."""
     status, told = outcome
     assert status == 1, told
     assert "Traceback" not in told
     errors = [line for line in told.splitlines() if line.startswith("nnexp: error: ")]
     assert len(errors) == 1, told
-    # What was finished before waits in the spool; why is told above.
+    # Finished trials wait in the spool; the reason was printed before.
     cause = told if "wait in the spool" in errors[0] else errors[0]
     assert any(reason in cause for reason in reasons), told
     assert "unexpected" not in errors[0]
 
 
 def assert_ends(where: Stores) -> None:
-    """The same command goes on where it ended, and leaves both stores whole."""
+    """Check that the same command continues the sweep, and leaves both stores undamaged."""
 
     def again() -> None:
-        without_answer()
+        without_publishing()
         start_again(where, "sweep")
-        assert_mended(where, {})
+        assert_recovered(where, {})
 
     assert in_child(again) == 0
 
@@ -107,7 +107,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("left", sample([0, 32, 96], 1, "full disk"))
 def test_full_disk(tmp_path: Path, disk: Path, left: int) -> None:
-    """So many KiB are left: for nothing, for the start, for some of the trials' evidence."""
+    """So many KiB are left: for nothing, for the start, or for some of the trials' files."""
     where = small_sweeps.stores(disk)
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize
     (disk / "filler").write_bytes(bytes(free - left * 1024))
@@ -117,7 +117,7 @@ def test_full_disk(tmp_path: Path, disk: Path, left: int) -> None:
 
 
 def test_read_only_directory(tmp_path: Path, disk: Path) -> None:
-    """Nothing can be written, root or not."""
+    """Nothing can be written, not even by root."""
     where = small_sweeps.stores(disk)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     assert_refused(sweep(where), "Read-only file system", "read-only")
@@ -126,7 +126,7 @@ def test_read_only_directory(tmp_path: Path, disk: Path) -> None:
 
 
 def test_locked_tracking_database(where: Stores) -> None:
-    """Another program holds MLflow's database."""
+    """Another program has locked MLflow's database."""
     path = where.tracking_uri.removeprefix("sqlite:///")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")
@@ -137,12 +137,12 @@ def test_locked_tracking_database(where: Stores) -> None:
 
 @pytest.mark.parametrize("more", sample([1, 4], 1, "open files"))
 def test_no_more_open_files(where: Stores, more: int) -> None:
-    """A limit that leaves the process next to none."""
+    """The process may open only one or four more files."""
 
     def refuse() -> None:
         last = max(int(name) for name in os.listdir("/proc/self/fd"))
         while os.open(os.devnull, os.O_RDONLY) < last:
-            pass  # the numbers in between
+            pass  # use up the free numbers in between
         resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1 + more, last + 1 + more))
 
     assert_refused(sweep(where, refuse), "Too many open files", "unable to open database file", "cannot be opened")
@@ -150,7 +150,7 @@ def test_no_more_open_files(where: Stores, more: int) -> None:
 
 
 def test_no_more_memory(where: Stores) -> None:
-    """A limit that the first trial's training would exceed."""
+    """The process may use no more memory than it has at its first claim."""
     train = Worker.claim
 
     def refuse() -> None:
@@ -168,10 +168,10 @@ def test_no_more_memory(where: Stores) -> None:
 
 
 def test_clock_that_jumps_back(where: Stores) -> None:
-    """By an hour, when the first trial is claimed, and again by a year at each later look: nothing comes of it."""
+    """An hour at the first claim, and further back at each later reading: the sweep is not affected."""
 
     def clocked() -> None:
-        without_answer()
+        without_publishing()
         claim = Worker.claim
 
         def claim_late(worker: Worker, n: int) -> object:
@@ -184,4 +184,4 @@ def test_clock_that_jumps_back(where: Stores) -> None:
         start_again(where, "sweep")
 
     assert in_child(clocked) == 0
-    assert in_child(lambda: assert_mended(where, {})) == 0
+    assert in_child(lambda: assert_recovered(where, {})) == 0
