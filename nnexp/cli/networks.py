@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: Settings' fields as options: type, default as the help shows it, help. A test compares them with `Settings`.
 SETTINGS: dict[str, tuple[click.ParamType[Any] | type, str, str]] = {
-    "task": (str, "xnor", "xnor, xor, and, or, nand, nor, parity:N, majority:N, or a table as JSON."),
+    "task": (str, "xnor", "xnor, xor, and, or, nand, nor, parity:N, majority:N, symmetry:N, or a table as JSON."),
     "hidden_size": (int, "4", "Hidden units."),
     "learning_rate": (float, "0.5", "Step size of gradient descent."),
     "init": (

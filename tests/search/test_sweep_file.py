@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnexp.cli.networks import SETTINGS
 from nnexp.errors import UsageError
 from nnexp.network import tasks
 from nnexp.network.settings import INITIALIZERS, Settings
@@ -19,6 +20,7 @@ from nnexp.search.metrics import metric_directions
 from nnexp.search.space import Choice, Fixed, FloatRange, IntRange
 from nnexp.search.sweep_file import AdaptiveSeeds, Sweep, differing_keys, load, parse, starter
 from nnexp.training.trainer import train
+from tests.helpers.generate_readme import README
 
 SMALL = 'name = "small"\n[space]\nhidden_size = [2, 3]\n'
 
@@ -45,6 +47,12 @@ def test_the_starter_is_a_valid_sweep_of_the_contracts_space() -> None:
         "init": Choice(INITIALIZERS),
         "init_scale": FloatRange(0.01, 5.0, log=True),
     }
+
+
+def test_the_starter_names_every_task() -> None:
+    """And so do the help of `nnexp train` and the README."""
+    for text in (starter(), SETTINGS["task"][2], README.read_text(encoding="utf-8")):
+        assert [name for name in tasks.NAMES if name not in text] == []
 
 
 def test_keys_that_a_file_does_not_name_have_the_contracts_defaults() -> None:

@@ -129,3 +129,14 @@ def test_compare_and_set(store: Store, another: Callable[[], Store]) -> None:
     assert not other.compare_and_set("publisher", None, "b")
     assert other.compare_and_set("publisher", "a", "b")
     assert study.get("publisher") == "b"
+
+
+def test_a_stored_file_in_another_form_is_the_same_sweep(store: Store) -> None:
+    """Another version of nnexp may store the text of the same sweep in another form; nothing differs then."""
+    study = SweepStudy.create(store, make())
+    stored = study.attrs()["nnexp:sweep"]
+    other = {**stored, "text": "# by another version\n" + stored["text"].replace("trials = 12", "trials = 14")}
+    store.storage.set_study_user_attr(study.study_id, "nnexp:sweep", other)
+    assert study.counts().budget == 14
+    assert study.sweep == make(trials=14)
+    assert SweepStudy.create(store, make(trials=14)).sweep == study.sweep
