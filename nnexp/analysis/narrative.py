@@ -14,7 +14,11 @@ _SIGNIFICANT = 0.05
 _DEFINITIONS = (
     "A network contains the hand-designed logic when it solves the task, has for each hidden unit of the hand-designed "
     "network a saturated unit of the same logic, and still answers right with these units alone. It has recovered the "
-    "hand-designed solution when, in addition, it no longer answers right without these units."
+    "hand-designed solution when, in addition, these units carry more than half of the variation of its logits."
+)
+_EARLIER_RULE = (
+    "nnexp 0.1.0 graded {which} by an earlier rule: recovered asked that the network answers wrong without the units of "
+    "the design."
 )
 
 
@@ -169,6 +173,7 @@ def notes(summary: Summary) -> tuple[str, ...]:
         lines.append(_stopping(summary))
         if summary.measure == "recovery_rate":
             lines.append(_DEFINITIONS)
+            lines += _graded_earlier(summary)
     if summary.sampler in _CROWDING:
         lines.append(
             f"The sampler ({summary.sampler}) tries more settings where earlier ones did well: averages over settings "
@@ -178,6 +183,21 @@ def notes(summary: Summary) -> tuple[str, ...]:
         more = f" and {len(summary.missing) - 10} more" if len(summary.missing) > 10 else ""
         lines.append(f"Missing and left out: {', '.join(summary.missing[:10])}{more}.")
     return tuple(lines)
+
+
+def _graded_earlier(summary: Summary) -> list[str]:
+    """Runs of nnexp 0.1.0, which did not log ``needed_rate``."""
+    ranked = summary.ranked
+    earlier = ranked["needed_rate"].isna() if "needed_rate" in ranked else np.ones(len(ranked), dtype=bool)
+    count = int(earlier.sum())
+    if not count:
+        return []
+    which = (
+        "all trials"
+        if count == len(ranked)
+        else f"{count:,} of the {len(ranked):,} trials, not comparable with the others,"
+    )
+    return [_EARLIER_RULE.format(which=which)]
 
 
 def _stopping(summary: Summary) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nnexp.recovery.grades import Grades
     from nnexp.training.trainer import TrainingResult
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2 adds design_share, needed and saturation, and changes the rule of recovered
 NETWORKS = "networks.parquet"
 BEST_NETWORK = "best_network.json"
 

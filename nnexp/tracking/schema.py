@@ -17,6 +17,8 @@ SWEEP, TRIAL, ROLE = "nnexp.sweep", "nnexp.trial", "nnexp.role"
 STUDY = "nnexp.study"
 #: The tag that says to which epoch the networks were trained: fewer than ``epochs`` if the trial was pruned.
 EPOCHS = "nnexp.epochs_trained"
+#: The tag that says what became of most networks (`nnexp.recovery.trial_metrics.outcome`), or ``pruned``, ``failed``.
+OUTCOME = "outcome"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 SWEEP_FILE = "sweep.toml"

@@ -11,7 +11,7 @@ from nnexp.recovery.grades import GradedNetworks
 from nnexp.search.sweep_file import Sweep
 from nnexp.tracking import provenance
 from nnexp.tracking.outbox import Entry, Outbox
-from nnexp.tracking.schema import EPOCHS, State, TrialRun
+from nnexp.tracking.schema import EPOCHS, OUTCOME, State, TrialRun
 
 
 def write_trained(
@@ -57,6 +57,7 @@ def write_trained(
             "nnexp.objective": ", ".join(sweep.objective),
             **_objective(sweep, metrics),
             EPOCHS: str(epochs),
+            OUTCOME: "pruned" if state == "PRUNED" else trial_metrics.outcome(result, grades),
         },
         name=run_name(trial, settings),
         note=_note(settings, metrics, len(result.index)),
@@ -78,7 +79,7 @@ def write_failed(outbox: Outbox, sweep: Sweep, trial: int, settings: Settings, r
         trial=trial,
         state="FAIL",
         params=_params(trial, settings),
-        tags={**provenance.tags(), "nnexp.failure": reason},
+        tags={**provenance.tags(), "nnexp.failure": reason, OUTCOME: "failed"},
         name=run_name(trial, settings),
         note=f"Set aside: {reason}",
         started_ms=int(began * 1000),

@@ -92,7 +92,7 @@ def test_sweep_file_in_the_config_map_is_valid(objects: list[Object]) -> None:
 def test_manifests_and_compose_agree(objects: list[Object]) -> None:
     """Both run the same images, and the same MLflow server but for the names it answers to."""
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-    assert {container["image"] for _, container in containers(objects)} == {"nnexp:0.1.0", "postgres:17"}
+    assert {container["image"] for _, container in containers(objects)} == {"nnexp:0.2.0", "postgres:17"}
     assert services["postgres"]["image"] == "postgres:17"
     server = named(objects, "Deployment", "mlflow")["spec"]["template"]["spec"]["containers"][0]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 BASE = "docker.io/library/python:3.11-slim"
-NNEXP = "localhost/nnexp:0.1.0"
+NNEXP = "localhost/nnexp:0.2.0"
 POSTGRES = "docker.io/library/postgres:17"
 
 
