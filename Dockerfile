@@ -43,7 +43,7 @@ RUN --mount=type=secret,id=ca_bundle \
     && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /install
 
 FROM python:${PYTHON_VERSION}-slim
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="nnexp" \
       org.opencontainers.image.description="Which training settings make gradient descent rediscover a network that a person designed by hand?" \
