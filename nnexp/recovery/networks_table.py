@@ -21,7 +21,7 @@ from nnexp.network.model import WEIGHTS, Network
 if TYPE_CHECKING:
     from nnexp.network.settings import Settings
     from nnexp.recovery.grades import Grades
-    from nnexp.training.trainer import TrainingResult
+    from nnexp.training.result import TrainingResult
 
 SCHEMA_VERSION = 1
 NETWORKS = "networks.parquet"
