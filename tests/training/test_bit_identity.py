@@ -68,7 +68,7 @@ def groups(draw: st.DrawFn, n_kinds: int, pool: int) -> list[tuple[int, list[int
 def assert_same_bits(
     kinds: tuple[Settings, ...], group: list[tuple[int, list[int]]], cuts: list[int], epochs: int, checked: int = 3
 ) -> None:
-    """Train a group with interruptions at ``cuts``, and compare networks of each setting with the same trained alone."""
+    """Train a group with interruptions at ``cuts``; some of its networks must have the bits they have alone."""
     results = [trainer.start(kinds[kind], index) for kind, index in group]
     for until in [*sorted(cuts), epochs]:
         results = trainer.advance(results, until)
