@@ -18,7 +18,8 @@ _PUBLIC = {
     "network.tasks": ("Task",),
     "network.model": ("Network", "loss_and_gradients", "predict"),
     "network.reference": ("reference",),
-    "training.trainer": ("TrainingResult", "train"),
+    "training.result": ("TrainingResult",),
+    "training.trainer": ("train",),
     "search.sweep_file": ("Sweep",),
     "analysis.summary": ("Summary",),
     "analysis.trials": ("grade",),
@@ -63,7 +64,8 @@ if TYPE_CHECKING:
     from nnexp.runner.sweeps import sweep
     from nnexp.search.sweep_file import Sweep
     from nnexp.stores import Stores
-    from nnexp.training.trainer import TrainingResult, train
+    from nnexp.training.result import TrainingResult
+    from nnexp.training.trainer import train
 
 
 def __getattr__(name: str) -> Any:

@@ -24,7 +24,7 @@ if hasattr(os, "sched_setaffinity"):
 import numpy as np
 
 from nnexp.network import tasks
-from nnexp.network.model import encode
+from nnexp.network.model import Network, encode
 from nnexp.training import hidden_layer
 from nnexp.training import tile as kernel
 from nnexp.training.tile import Problem, Tile
@@ -72,8 +72,10 @@ def full_tile(task: str, hidden: int, dtype: Any) -> Tile:
     problem = Problem(X, Y, hidden, "tanh", "cross_entropy", dtype, "none", has_momentum=False)
     R = problem.max_width
     tile, rng = Tile(problem, R, BLOCK), np.random.default_rng(0)
-    weights = rng.normal(size=(R, hidden, len(X))), np.zeros((R, hidden)), rng.normal(size=(R, hidden)), np.zeros(R)
-    tile.load(np.arange(R), weights, None, np.full(R, 0.5), np.zeros(R))
+    W1, W2 = rng.normal(size=(R, hidden, len(X))), rng.normal(size=(R, hidden))
+    network = Network(W1, np.zeros((R, hidden)), W2, np.zeros(R), activation="tanh")
+    tile.load(np.arange(R), network, None, np.arange(R))
+    tile.set_rates(np.arange(R), np.full(R, 0.5), np.zeros(R))
     return tile
 
 

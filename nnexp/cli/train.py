@@ -19,7 +19,7 @@ from nnexp.recovery.grades import Grades
 from nnexp.recovery.intervals import wilson
 from nnexp.recovery.trial_metrics import final_metrics
 from nnexp.training import trainer
-from nnexp.training.trainer import TrainingResult
+from nnexp.training.result import TrainingResult
 
 GRADES = ("correct", "solved", "confident", "contains", "recovered")
 

@@ -1,4 +1,4 @@
-"""Initial weights: what network i starts from, whoever trains beside it (floor 1).
+"""Initial weights: what network i starts from, regardless of the networks beside it.
 
 Axes: R networks, H hidden, N inputs. Biases are zero. W1 has fans (N, H), W2 has fans (H, 1).
 """
@@ -16,7 +16,7 @@ from nnexp.network.model import Network
 from nnexp.network.settings import Settings
 
 BLOCK = 256
-"""Networks drawn together: i comes from row i % BLOCK of block i // BLOCK, which is always drawn whole."""
+"""Networks are drawn in blocks of this many: network i is row i % BLOCK of block i // BLOCK, always drawn whole."""
 
 Draw = Callable[[np.random.Generator, int, int], NDArray[np.float64]]
 
@@ -49,7 +49,8 @@ def _he_normal(rng: np.random.Generator, fan_out: int, fan_in: int) -> NDArray[n
 def _orthogonal(rng: np.random.Generator, fan_out: int, fan_in: int) -> NDArray[np.float64]:
     """Orthonormal rows or columns, whichever are fewer, uniform over such matrices (Saxe et al. 2014; Mezzadri 2007).
 
-    QR alone is not uniform: its signs follow LAPACK's convention, so that each column takes the sign of R's diagonal.
+    The Q of LAPACK's QR is not uniform, since its signs follow a convention. Multiplying each column by the sign of R's
+    diagonal makes it uniform.
     """
     tall = rng.standard_normal((BLOCK, max(fan_out, fan_in), min(fan_out, fan_in)))
     q, r = np.linalg.qr(tall)
@@ -68,17 +69,14 @@ _DRAWS: dict[str, Draw] = {
 
 
 def draw(settings: Settings, index: Sequence[int] | NDArray[np.integer]) -> Network:
-    """Initial weights of the networks ``index``, scaled by ``init_scale``, in the settings' dtype.
+    """The networks ``index`` before training, their weights scaled by ``init_scale``.
 
-    Network i depends on (``seed``, i, ``hidden_size``, ``init``) and the task's N alone: blocks of networks are drawn,
-    each from `numpy.random.SeedSequence` of those and the block's number.
+    Network i depends on ``seed``, i, ``hidden_size``, ``init`` and the number of inputs N alone. Networks are drawn in
+    blocks, each from a `numpy.random.SeedSequence` of these values and the block's number.
 
     Args:
-        settings: its seed, hidden_size, init, init_scale, dtype and task.
-        index: R numbers of networks, in any order, repeats allowed.
-
-    Returns:
-        W1 (R, H, N), b1 (R, H), W2 (R, H), b2 (R,).
+        settings: what is drawn, and the dtype, activation and encoding of the networks.
+        index: R numbers of networks, in any order; numbers may be repeated.
     """
     wanted = np.asarray(index, np.int64)
     H, N = settings.hidden_size, settings.truth_table.n_inputs
@@ -93,7 +91,7 @@ def draw(settings: Settings, index: Sequence[int] | NDArray[np.integer]) -> Netw
         rows = wanted[places] % BLOCK
         W1[places] = initializer(rng, H, N)[rows]
         W2[places] = initializer(rng, 1, H)[rows, 0]
-    with np.errstate(over="ignore", under="ignore"):  # a scale that float32 cannot hold makes a network that diverged
+    with np.errstate(over="ignore", under="ignore"):  # a weight beyond float32 becomes infinite: it has diverged
         W1, W2 = ((W * settings.init_scale).astype(settings.dtype) for W in (W1, W2))
     b1, b2 = np.zeros((len(wanted), H), settings.dtype), np.zeros(len(wanted), settings.dtype)
     return Network(W1, b1, W2, b2, activation=settings.activation, encoding=settings.encoding)

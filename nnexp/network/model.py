@@ -1,8 +1,9 @@
-"""The two-layer network: forward, cost and every gradient, as pure functions on arrays (floor 1).
+"""The two-layer network: its weights, forward pass, cost and gradients, as pure functions.
 
 Axes: R networks, H hidden units, N inputs, M samples (the source text's m). Samples are columns.
 
-The derivation, equation by equation. g is tanh or sigmoid, s = 2y - 1 is the target as -1 or +1, ∘ is elementwise::
+The derivation, equation by equation. g is tanh or sigmoid, s = 2y - 1 is the target as -1 or +1, ∘ is the elementwise
+product::
 
     forward     Z1 = W1 X + b1         A1 = g(Z1)             (H, M)
                 Z2 = W2 A1 + b2        A2 = sigmoid(Z2)       (1, M)
@@ -50,10 +51,17 @@ from nnexp.network.settings import ACTIVATIONS, ENCODINGS, Activation, Encoding,
 from nnexp.network.tasks import Task
 
 Array = NDArray[np.floating]
+Weights = tuple[Array, Array, Array, Array]
+"""W1 (R, H, N), b1 (R, H), W2 (R, H), b2 (R,)."""
 
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 WEIGHTS = ("W1", "b1", "W2", "b2")
 """The names of a network's arrays, in the order in which all files and tables have them."""
+
+SOLVED = 1.2
+"""A correct network is `solved` if its mean cross-entropy over M samples is below this divided by M: 0.3 for XNOR."""
+CONFIDENT = 0.1
+"""A network is `confident` if every abs(a2 - y) is below this."""
 
 _HUGE = 1e30
 """Weights beyond this are scaled down before they are summed, so that a sum of finite weights is never inf - inf."""
@@ -106,7 +114,7 @@ class Network:
         return len(self.b2)
 
     @property
-    def weights(self) -> tuple[Array, Array, Array, Array]:
+    def weights(self) -> Weights:
         """The four arrays, in the order of `WEIGHTS`."""
         return self.W1, self.b1, self.W2, self.b2
 
@@ -150,7 +158,7 @@ class Network:
 
 
 def encode(task: Task, encoding: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What a network sees of a task: X (N, M), 0/1 (binary) or -1/+1 (bipolar), and Y (M,), always 0/1.
+    """A task as arrays: X (N, M) of 0/1 (binary) or -1/+1 (bipolar), and Y (M,), always 0/1.
 
     Raises:
         UsageError: an unknown encoding.
@@ -170,7 +178,7 @@ def sigmoid(z: Array) -> Array:
 
 
 def hidden(network: Network, X: Array) -> Array:
-    """A1 = g(W1 X + b1), (R, H, M)."""
+    """A1 = g(W1 X + b1), (R, H, M), for inputs X (N, M)."""
     Z1 = _sum(network.W1, X[None, None], network.b1)
     return np.tanh(Z1) if network.activation == "tanh" else sigmoid(Z1)
 
@@ -189,8 +197,8 @@ def forward(network: Network, X: Array) -> tuple[Array, Array]:
 def _sum(W: Array, A: Array, b: Array) -> Array:
     """Σ_k W[..., k] A[..., k, :] + b: (..., K), (..., K, M), (...) -> (..., M).
 
-    Term by term, in one order, so that a network's bits do not depend on the batch it stands in. Rows with huge weights
-    are summed at a smaller scale (a power of two: exact), so that an overflow keeps the sum's sign.
+    Terms are added in one order, so that a network's bits do not depend on how many networks there are. Rows with huge
+    weights are scaled down by a power of two (exact) before they are summed, so that an overflow keeps the sum's sign.
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         top = max(np.abs(W).max(initial=0.0), np.abs(b).max(initial=0.0))
@@ -204,7 +212,7 @@ def _sum(W: Array, A: Array, b: Array) -> Array:
 
 
 def _accumulate(W: Array, A: Array, b: Array) -> Array:
-    # networks are innermost in memory: long rows of R instead of short ones of M, several times faster
+    # networks are innermost in memory: loops over R are several times faster than short ones over M
     W, b = np.asfortranarray(W), np.asfortranarray(b)
     total = np.empty((*b.shape, A.shape[-1]), dtype=np.result_type(W, A), order="F")
     np.multiply(W[..., 0, None], A[..., 0, :], out=total)
@@ -217,7 +225,7 @@ def _accumulate(W: Array, A: Array, b: Array) -> Array:
 
 
 def losses(Z2: Array, Y: Array, loss: str) -> Array:
-    """Each network's mean cost over the samples, (R,), from logits Z2 (R, M) and targets Y (M,) of 0 and 1.
+    """The mean cost over the samples of each network, (R,), from logits Z2 (R, M) and targets Y (M,) of 0 and 1.
 
     ``cross_entropy`` is mean softplus((1 - 2y) z2): no log(0), no cancellation. ``mse`` is the mean of ½ (a2 - y)².
     """
@@ -230,8 +238,13 @@ def losses(Z2: Array, Y: Array, loss: str) -> Array:
         return _mean(cost)
 
 
+def solving_loss(n_samples: int) -> float:
+    """The mean cross-entropy below which a correct network is `solved` on M samples."""
+    return SOLVED / n_samples
+
+
 def _mean(values: Array) -> Array:
-    """The mean over the last axis, summed in one order whatever the number of rows."""
+    """The mean over the last axis, added in one order, so that it does not depend on the number of rows."""
     total = np.zeros_like(values[..., 0])
     for i in range(values.shape[-1]):
         total += values[..., i]

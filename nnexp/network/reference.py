@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from nnexp.errors import UsageError
 from nnexp.network import tasks
-from nnexp.network.model import Network, check_name, encode, hidden, logits, losses
+from nnexp.network.model import Network, check_name, encode, hidden, logits, losses, solving_loss
 from nnexp.network.settings import ACTIVATIONS, ENCODINGS, Activation, Encoding
 from nnexp.network.tasks import ReferenceWeights, Task
 
@@ -31,11 +31,6 @@ _XOR: ReferenceWeights = (*_XNOR[:2], (-20.0, -20.0), 10.0)
 
 #: Up to this many inputs the symmetries of a task that permute its inputs are searched too (N! 2^N are tried).
 MAX_PERMUTED = 6
-
-
-def solving_loss(n_samples: int) -> float:
-    """The mean cross-entropy below which M samples can be `solved`: 1.2/M, which is 0.3 for XNOR."""
-    return 1.2 / n_samples
 
 
 def has_reference(task: Task | str) -> bool:

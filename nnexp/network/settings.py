@@ -1,4 +1,4 @@
-"""One setting: everything that a network's training depends on, frozen and validated (floor 1)."""
+"""One setting: everything that the training of its networks depends on, frozen and validated."""
 
 from __future__ import annotations
 
@@ -33,7 +33,13 @@ _finite = {"allow_inf_nan": False}
 
 
 def describe(error: ValidationError, known: tuple[str, ...], prefix: str = "") -> str:
-    """One line for the first fault of a pydantic error: the key, its value, what was expected."""
+    """One line for the first fault of a pydantic error: the key, its value, what was expected.
+
+    Args:
+        error: the error.
+        known: the keys that exist, for a guess of what was meant by an unknown one.
+        prefix: of the key, where the values are nested.
+    """
     first = error.errors()[0]
     key = prefix + ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
@@ -53,9 +59,10 @@ def describe(error: ValidationError, known: tuple[str, ...], prefix: str = "") -
 
 
 class Settings(BaseModel):
-    """One point of the search space with its seeds; every field is a parameter of the MLflow run.
+    """One point of the search space with its seeds. Every field becomes a param of the MLflow run.
 
-    ``seeds`` networks are trained; network i starts from (``seed``, i, ``hidden_size``, ``init``) alone.
+    ``seeds`` networks are trained. The initial weights of network i depend on ``seed``, i, ``hidden_size`` and ``init``
+    alone. ``task`` may also be given as a table (a dict) or a `Task`; it is kept as the task's ``spec``.
 
     Raises:
         UsageError: naming the key, its value and what was expected.
@@ -97,7 +104,7 @@ class Settings(BaseModel):
 
     @property
     def truth_table(self) -> tasks.Task:
-        """The task itself."""
+        """The task that ``task`` names."""
         return tasks.get(self.task)
 
     def replace(self, **changes: Any) -> Settings:

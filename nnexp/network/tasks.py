@@ -1,4 +1,4 @@
-"""Truth tables: what a network is to learn (floor 0).
+"""Truth tables: what a network is trained on.
 
 Axes: N inputs, M samples. Inputs are 0/1 here; `encode` turns them into what a network sees.
 """
@@ -25,10 +25,10 @@ class Task:
     """A truth table.
 
     Attributes:
-        spec: how a Settings' ``task`` names it: a known name, or the table itself as compact JSON.
+        spec: how `Settings` names it in ``task``: a known name, or the table itself as compact JSON.
         inputs: M rows of N bits.
         targets: M bits.
-        reference: a hand-designed network given with a `[task]` table; the known tasks' references are in `references`.
+        reference: a hand-designed network given with a `[task]` table; those of known tasks are in `reference`.
     """
 
     spec: str
@@ -48,7 +48,7 @@ class Task:
 
     @property
     def is_custom(self) -> bool:
-        """Whether it came as a table rather than by a known name."""
+        """Whether it is a table of the user's, and not a known name."""
         return self.spec.startswith("{")
 
 
@@ -114,8 +114,8 @@ def from_table(table: Mapping[str, Any]) -> Task:
     """A task from a `[task]` table: ``inputs``, ``targets``, and optionally ``reference`` (W1, b1, W2, b2).
 
     Raises:
-        UsageError: unknown keys, rows of unequal length, bits that are not 0 or 1, duplicate inputs, targets of another
-            length or all alike, or a reference of the wrong shape (`references` checks whether it solves the task).
+        UsageError: unknown keys, rows of unequal length, values other than 0 and 1, duplicate rows, targets of another
+            length or all equal, or a reference of a wrong shape (`reference` checks whether it solves the task).
     """
     for key in table:
         if key not in ("inputs", "targets", "reference"):

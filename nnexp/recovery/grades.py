@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nnexp.network import reference as references
 from nnexp.network.model import (
+    CONFIDENT,
     LOSSES,
     Array,
     Network,
@@ -31,17 +32,16 @@ from nnexp.network.model import (
     logits,
     losses,
     sigmoid,
+    solving_loss,
 )
-from nnexp.network.reference import solving_loss
 from nnexp.network.settings import Loss
 from nnexp.network.tasks import Task
 from nnexp.recovery.distance import reference_distance
 from nnexp.recovery.matching import Bools, HiddenUnits, Logic, design_of, everywhere, geometry, matches, ordered_sum
 
 if TYPE_CHECKING:
-    from nnexp.training.trainer import TrainingResult
+    from nnexp.training.result import TrainingResult
 
-CONFIDENT = 0.1
 FAMILIES = ("other", "hand-designed", "mirror", "both", "none")
 #: Mean cross-entropies at which training rests on a 2-input truth table, and how near counts.
 PLATEAUS = {"constant": math.log(2), "one half": math.log(2) / 2, "two thirds": 0.75 * (math.log(3) - math.log(4) / 3)}

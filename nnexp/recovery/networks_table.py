@@ -21,7 +21,7 @@ from nnexp.network.model import WEIGHTS, Network
 if TYPE_CHECKING:
     from nnexp.network.settings import Settings
     from nnexp.recovery.grades import Grades
-    from nnexp.training.trainer import TrainingResult
+    from nnexp.training.result import TrainingResult
 
 SCHEMA_VERSION = 2  # 2 adds design_share, needed and saturation, and changes the rule of recovered
 NETWORKS = "networks.parquet"

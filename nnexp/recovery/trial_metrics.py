@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnexp.network.model import Array
-from nnexp.network.reference import solving_loss
+from nnexp.network.model import Array, solving_loss
 from nnexp.recovery.grades import PLATEAUS, Grades, solved
 from nnexp.recovery.intervals import wilson
 from nnexp.search.metrics import accuracy_name
 
 if TYPE_CHECKING:
-    from nnexp.training.trainer import TrainingResult
+    from nnexp.training.result import TrainingResult
 
 QUANTILES = {"loss_median": 0.5, "loss_p10": 0.1, "loss_p90": 0.9}
 

@@ -18,6 +18,7 @@ from nnexp.network.settings import Settings
 from nnexp.recovery import grades as recovery
 from nnexp.search.sweep_file import Sweep
 from nnexp.training import trainer
+from nnexp.training.result import TrainingResult, concatenate
 
 #: The most networks in a task. Networks that never stop leave the trainer's tiles nearly empty at the end: 5,000 epochs
 #: are 150,000 calls of NumPy however few networks are left, so that few large tasks cost less than many small ones.
@@ -46,7 +47,7 @@ class Job:
     settings: Settings
     index: NDArray[np.int64]
     until: int
-    start: trainer.TrainingResult | None = None
+    start: TrainingResult | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class JobResult:
     """
 
     trial: int
-    result: trainer.TrainingResult
+    result: TrainingResult
     grades: recovery.Grades
     seconds: float
 
@@ -76,7 +77,7 @@ def run_jobs(jobs: Sequence[Job]) -> list[JobResult]:
     ]
 
 
-def grade(result: trainer.TrainingResult) -> recovery.Grades:
+def grade(result: TrainingResult) -> recovery.Grades:
     """The grades of a training's final weights."""
     return recovery.assess(result.network, result.settings.truth_table, result.settings.loss)
 
@@ -133,7 +134,7 @@ def join(results: Sequence[JobResult]) -> recovery.GradedNetworks:
     parts = sorted(results, key=lambda part: int(part.result.index[0]))
     if len(parts) == 1:
         return recovery.GradedNetworks(parts[0].result, parts[0].grades, parts[0].seconds)
-    result = trainer.concatenate([part.result for part in parts])
+    result = concatenate([part.result for part in parts])
     grades = recovery.concatenate([part.grades for part in parts])
     return recovery.GradedNetworks(result, grades, sum(part.seconds for part in parts))
 

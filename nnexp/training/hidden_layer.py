@@ -1,14 +1,16 @@
-"""The hidden units of a tile and the gradient of their weights, in as few operations as the inputs allow (floor 2).
+"""The hidden units of a tile and the gradient of their weights, in as few operations as the inputs allow.
 
-Axes: m samples (M), k inputs and the bias (K = N + 1), h hidden units (H), r replicas, the networks of a tile.
+Axes: m samples (M), k inputs and the bias (K = N + 1), h hidden units (H), r lanes of the tile.
 
-Two ways, chosen by the inputs alone. Forward, both put tanh(z), z = sum_k X W1 (or half of it), into A; backward, both
-put sum_m D A X into dW1.
+Both classes below do the same. Forward, they compute A = tanh(z) with z = sum_k X W1, or A = tanh(z/2). Backward, they
+compute dW1 = sum_m D A X. Which one a tile uses depends on its inputs alone:
 
-- `TruthTable`: all 2^N rows of two values, counting up. The rows that raise an input are the rows that do not, plus its
-  weight: N doublings of A, and N foldings for the gradient, M additions in all instead of K M multiplications. In
-  float64, where powers cost most, the powers are doubled: 2^(b + w) = 2^b 2^w, K H of them instead of M H.
-- `Products`: any inputs, by one matrix product of M rows and one of K.
+- `TruthTable`: X holds all 2^N rows of two values, counting up. A row that has input j set is the row without it plus
+  one term. So each input doubles the number of finished rows: M additions per hidden unit in place of K M
+  multiplications. The gradient folds the rows together in the reverse order. In float64, where exponentials cost most,
+  the rows are powers of two and the additions become multiplications, 2^(b + w) = 2^b 2^w: K H exponentials in place
+  of M H.
+- `Products`: any X, by one matrix product in each direction.
 """
 
 from __future__ import annotations
@@ -21,13 +23,13 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-LANES = 64
-"""Widths are multiples of this: whole vectors of any CPU, and of the unrolled loops over them."""
+LANE_MULTIPLE = 64
+"""The width of a tile is a multiple of this, so that it fills whole vectors of any CPU, in unrolled loops too."""
 
-_EXPONENTS = 1000.0
-"""Products of powers of two neither overflow nor lose bits while all exponents on the way stay within this."""
-_TO_POWER = -2 * math.log2(math.e)
-"""e^-2z = 2^U with U this many z."""
+_MOST_EXPONENT = 1000.0
+"""Products of powers of two neither overflow nor lose bits while no sum of their exponents exceeds this in size."""
+_LOG2_PER_Z = -2 * math.log2(math.e)
+"""e^-2z = 2^U with U = this factor times z."""
 _ONE, _TWO = np.array(1.0), np.array(2.0)
 
 
@@ -41,16 +43,17 @@ def is_truth_table(X: Array) -> bool:
 
 
 def tanh_scale(dtype: Any) -> float:
-    """How many z `tanh` takes in the place of z."""
-    return 1.0 if dtype == np.float32 else _TO_POWER
+    """The factor by which z has to be multiplied before it is passed to `tanh`."""
+    return 1.0 if dtype == np.float32 else _LOG2_PER_Z
 
 
 def tanh(A: Array) -> None:
-    """Replace `tanh_scale` z in A by the tanh of z.
+    """Compute the hyperbolic tangent of z in place; A holds z times `tanh_scale`.
 
-    float64: 2/(1 + e^-2z) - 1, to 4e-16 absolutely and exactly 0 at 0. It takes a third of the time of np.tanh where
-    that looks up its coefficients by slow gathers (AVX2), and 0.7 of it with AVX-512. float32: np.tanh, whose small
-    values are precise too: an absolute error of 1e-7 would be seen in networks that start near zero.
+    float64: 2/(1 + e^-2z) - 1, with an absolute error of 4e-16 and exactly 0 at 0. It takes a third of the time of
+    np.tanh where that loads its coefficients by slow gather instructions (AVX2), and 0.7 of it with AVX-512. float32:
+    np.tanh, which is accurate for small values too: an absolute error of 1e-7 would matter in networks that start near
+    zero.
     """
     if A.dtype == np.float32:
         np.tanh(A, out=A)
@@ -67,43 +70,45 @@ def _tanh_of_power(A: Array) -> None:
 
 
 class TruthTable:
-    """All rows of two values.
+    """Hidden units on all rows of two values.
 
-    With -1 and +1 the sum b ± w1 ± w2 is that of 0 and 1 with b - w1 - w2, 2 w1 and 2 w2.
+    The values -1 and +1 are reduced to 0 and 1: b ± w1 ± w2 is the table of 0 and 1 for b - w1 - w2, 2 w1 and 2 w2.
 
     Args:
-        halved: A becomes tanh(z/2).
+        halved: compute tanh(z/2) in place of tanh(z).
         bipolar: the two values are -1 and +1, else 0 and 1.
-        W1: (K, H, r) weights, the bias last. A: (M, H, r). dW1: (K, H, r), which also serves the forward pass.
+        W1: (K, H, r) weights, the bias last.
+        A: (M, H, r) receives the hidden units' values.
+        dW1: (K, H, r) receives the gradient; the forward pass uses it as scratch memory.
     """
 
     def __init__(self, halved: bool, bipolar: bool, W1: Array, A: Array, dW1: Array) -> None:
         self._bipolar, self._W1, self._A, self._dW1 = bipolar, W1, A, dW1
         self._scale = np.asarray(tanh_scale(A.dtype) * (0.5 if halved else 1.0), A.dtype)
-        self._doublings = _halves(dW1, A)
+        self._doublings = _doublings(dW1, A)
         self._foldings = self._doublings[:0:-1]
-        self._limit = _EXPONENTS / len(W1)
+        self._limit = _MOST_EXPONENT / len(W1)
 
     def forward(self) -> None:
-        """A = tanh(X^T W1)."""
+        """Compute A = tanh(X^T W1)."""
         terms, A = self._terms(), self._A
         if A.dtype == np.float32:
             A[0] = terms[-1]
-            _double(np.add, self._doublings)
+            _fill(np.add, self._doublings)
             tanh(A)
             return
-        # argmax starts faster than max does, and finds nan as well
-        near = terms.item(terms.argmax()) <= self._limit and terms.item(terms.argmin()) >= -self._limit
-        lanes, powers = (None, None) if near else self._far(terms)
+        # argmax and argmin start faster than max and min, and they find nan as well
+        in_range = terms.item(terms.argmax()) <= self._limit and terms.item(terms.argmin()) >= -self._limit
+        lanes, powers = (None, None) if in_range else self._powers_of_sums(terms)
         np.exp2(terms[-1], out=A[0])
         np.exp2(terms[:-1], out=terms[:-1])
-        _double(np.multiply, self._doublings)
+        _fill(np.multiply, self._doublings)
         if lanes is not None:
             A[..., lanes] = powers
         _tanh_of_power(A)
 
     def _terms(self) -> Array:
-        """What a row adds for each input that it raises, and last what every row has: (K, H, r)."""
+        """The terms of the scaled z, (K, H, r): the last is in every row, term j in the rows that have input j set."""
         terms, W1 = self._dW1, self._W1
         np.multiply(W1, self._scale, out=terms)
         if self._bipolar:
@@ -112,70 +117,76 @@ class TruthTable:
             terms[:-1] *= 2
         return terms
 
-    def _far(self, terms: Array) -> tuple[NDArray[np.intp], Array]:
-        """Lanes whose powers may overflow, and theirs (M, H, lanes) from sums; lanes repeat up to whole vectors."""
+    def _powers_of_sums(self, terms: Array) -> tuple[NDArray[np.intp], Array]:
+        """The lanes in which products of powers may overflow, and their powers (M, H, lanes), computed from sums.
+
+        The last lanes are repeated up to a multiple of `LANE_MULTIPLE`.
+        """
         lanes = np.flatnonzero(~(np.abs(terms).max(axis=(0, 1)) <= self._limit))
-        lanes = np.resize(lanes, -(-len(lanes) // LANES) * LANES)
+        lanes = np.resize(lanes, -(-len(lanes) // LANE_MULTIPLE) * LANE_MULTIPLE)
         own = np.ascontiguousarray(terms[..., lanes])
         powers = np.empty((*self._A.shape[:-1], len(lanes)), terms.dtype)
         powers[0] = own[-1]
-        _double(np.add, _halves(own, powers))
+        _fill(np.add, _doublings(own, powers))
         return lanes, np.exp2(powers, out=powers)
 
     def backward(self, D: Array) -> None:
-        """dW1 = sum_m D A X, for D (M, r); A is used up."""
+        """Compute dW1 = sum_m D A X for D (M, r); A is overwritten."""
         A, dW1 = self._A, self._dW1
         np.multiply(A, D[:, None], out=A)
-        for lower, term, upper in self._foldings:
-            np.add.reduce(upper, axis=0, out=term)
-            np.add(lower, upper, out=lower)
+        for without, term, with_input in self._foldings:
+            np.add.reduce(with_input, axis=0, out=term)
+            np.add(without, with_input, out=without)
         dW1[-2] = A[1]
         np.add(A[0], A[1], out=dW1[-1])
-        if self._bipolar:  # sum_m ±A = 2 sum over the raised - sum over all
+        if self._bipolar:  # sum_m ±A = 2 (the sum over the rows with +1) - the sum over all rows
             dW1[:-1] *= 2
             dW1[:-1] -= dW1[-1]
 
 
-def _halves(terms: Array, out: Array) -> list[tuple[Array, Array, Array]]:
-    """For each input, the last first: the rows of ``out`` that do not raise it, its term, the rows that do."""
-    return [(out[: 1 << j], terms[-2 - j], out[1 << j : 2 << j]) for j in range(len(terms) - 1)]
+def _doublings(terms: Array, rows: Array) -> list[tuple[Array, Array, Array]]:
+    """For each input, the last one first: the rows without it, its term, and the equally many rows with it."""
+    return [(rows[: 1 << j], terms[-2 - j], rows[1 << j : 2 << j]) for j in range(len(terms) - 1)]
 
 
-def _double(operation: np.ufunc, doublings: list[tuple[Array, Array, Array]]) -> None:
-    """Fill a table from its first row: each row gets the terms of the inputs that it raises by ``operation``."""
-    for lower, term, upper in doublings:
-        operation(lower, term, out=upper)
+def _fill(operation: np.ufunc, doublings: list[tuple[Array, Array, Array]]) -> None:
+    """Compute all rows from the first: the rows with an input from the rows without it and the input's term."""
+    for without, term, with_input in doublings:
+        operation(without, term, out=with_input)
 
 
 class Products:
-    """Any inputs.
+    """Hidden units on any inputs.
 
     Args:
-        X: (K, M) inputs, the last row ones. halved: A becomes tanh(z/2).
-        W1: (K, H, r) weights, the bias last. A: (M, H, r). dW1: (K, H, r).
+        X: (K, M) inputs; the last row holds ones.
+        halved: compute tanh(z/2) in place of tanh(z).
+        W1: (K, H, r) weights, the bias last.
+        A: (M, H, r) receives the hidden units' values.
+        dW1: (K, H, r) receives the gradient.
     """
 
     def __init__(self, X: Array, halved: bool, W1: Array, A: Array, dW1: Array) -> None:
         self._A, self._A_rows, self._W1_rows = A, A.reshape(len(A), -1), W1.reshape(len(W1), -1)
         self._dW1_rows = dW1.reshape(len(dW1), -1)
         scale = tanh_scale(A.dtype) * (0.5 if halved else 1.0)
-        self._back = np.ascontiguousarray(X, A.dtype)
+        self._X = np.ascontiguousarray(X, A.dtype)
         lanes = W1.shape[2]
         self._forward_products = _row_blocks(np.ascontiguousarray(X.T * scale, A.dtype), self._A_rows, lanes)
-        self._backward_products = _row_blocks(self._back, self._dW1_rows, lanes)
-        self._scaled = np.empty_like(self._back)
+        self._backward_products = _row_blocks(self._X, self._dW1_rows, lanes)
+        self._DX = np.empty_like(self._X)
 
     def forward(self) -> None:
-        """A = tanh(X^T W1)."""
+        """Compute A = tanh(X^T W1)."""
         for inputs, rows in self._forward_products:
             np.matmul(inputs, self._W1_rows, out=rows)
         tanh(self._A)
 
     def backward(self, D: Array) -> None:
-        """dW1 = sum_m D A X, for D (M, r); A is used up."""
+        """Compute dW1 = sum_m D A X for D (M, r); A is overwritten."""
         if D.shape[1] == 1:  # (D A) X = A (D X), and there are fewer inputs than hidden units
-            np.multiply(self._back, D.T, out=self._scaled)
-            np.matmul(self._scaled, self._A_rows, out=self._dW1_rows)
+            np.multiply(self._X, D.T, out=self._DX)
+            np.matmul(self._DX, self._A_rows, out=self._dW1_rows)
             return
         np.multiply(self._A, D[:, None], out=self._A)
         for inputs, rows in self._backward_products:
@@ -183,10 +194,10 @@ class Products:
 
 
 def _row_blocks(left: Array, out: Array, lanes: int) -> list[tuple[Array, Array]]:
-    """The rows of ``left`` and of ``out`` in blocks of one product each, by which all lanes get the same bits.
+    """The rows of ``left`` and ``out`` in blocks, each for one product, such that all lanes get the same bits.
 
-    In float32 OpenBLAS's kernel for AVX2 sums eight or more products in another order for the first eight columns than
-    for the rest, where it makes eight or more rows at once. A lane alone always has the same columns.
+    In float32 OpenBLAS's AVX2 kernel adds eight or more terms in another order for the first eight columns than for the
+    others when it computes eight or more rows at once. A tile of one lane needs no blocks: its columns never change.
     """
     rows, inner = left.shape
     size = 7 if left.dtype == np.float32 and inner >= 8 and lanes > 1 else rows

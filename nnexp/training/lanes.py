@@ -1,135 +1,120 @@
-"""Only the living are trained: networks enter a tile as lanes fall free, and leave it as they stop (floor 2).
+"""The scheduler of a tile: networks enter it as lanes become free, and leave it when they stop.
 
-Axes: R networks, H hidden, N inputs, T recorded epochs.
+Axes: R networks, T recorded epochs.
 
-A network's own epoch decides everything that happens to it: where it is recorded, and when it is looked at for
-divergence. So a training is cut at multiples of `STEPS`, which every network meets at block ends in any company.
+Everything that happens to a network depends on its own epoch alone: when it is recorded, and when it is checked for
+divergence. So training proceeds in blocks that end at multiples of `CHECK_INTERVAL`. Every network passes these epochs
+at the end of a block, regardless of the networks beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnexp.training.hidden_layer import LANES
-from nnexp.training.tile import CONFIDENT, SOLVED, Array, Problem, Tile, Weights, numeric_mode
+from nnexp.training.hidden_layer import LANE_MULTIPLE, Array
+from nnexp.training.result import TrainingResult
+from nnexp.training.tile import CONFIDENT_MARGIN, SOLVED_PRODUCT, Problem, Tile, numeric_mode
 
-STEPS = 32
-"""Updates between two looks at who met the stop, first was correct or solved, or diverged."""
+CHECK_INTERVAL = 32
+"""Epochs between two checks of which networks met the stop, were first correct or solved, or diverged."""
 
 _REFILL = 8
-"""Waiting networks enter when one lane in so many is free."""
+"""Waiting networks enter a tile when at least one of this many lanes is free."""
 _NARROW = 0.95
-"""A tile is narrowed when this part of it holds all that are left."""
+"""A tile becomes narrower when its last networks fit into this share of its width."""
 
 
-@dataclass(eq=False)
-class Networks:
-    """R networks of one problem at one epoch, from one or many settings, trained in place.
-
-    Attributes:
-        weights, velocities: W1 (R, H, N), b1 (R, H), W2 (R, H), b2 (R,).
-        rate, momentum: (R,) each network's own.
-        stopped, diverged: (R,) bool. to_correct, to_solve: (R,) epochs, nan while it never was.
-        trained: (R,) updates taken. loss, accuracy: (R,) at the last look.
-        recorded: (T,) epochs. loss_history, accuracy_history: (T, R), nan where not reached.
-    """
-
-    weights: Weights
-    velocities: Weights | None
-    rate: Array
-    momentum: Array
-    stopped: NDArray[np.bool_]
-    diverged: NDArray[np.bool_]
-    to_correct: Array
-    to_solve: Array
-    trained: NDArray[np.int64]
-    loss: Array
-    accuracy: Array
-    recorded: NDArray[np.int64]
-    loss_history: Array
-    accuracy_history: Array
-
-
-def advance(problem: Problem, networks: Networks, epoch: int, until: int, last: int) -> None:
-    """Train ``networks`` in place from ``epoch`` to ``until``, each to its stop at most, and look at them there.
+def advance(problem: Problem, networks: TrainingResult, rate: Array, momentum: Array, until: int) -> None:
+    """Train networks from their common epoch to ``until``, each to its stop at most, and evaluate them there.
 
     Args:
-        problem: what the networks have in common.
-        networks: all at ``epoch``.
-        epoch: the common epoch.
-        until: where to end.
-        last: the last epoch of the whole training: divergence is looked for there, and at multiples of `STEPS`.
+        problem: what the networks have in common; they may belong to several settings.
+        networks: their arrays are changed in place, except the history after a stop.
+        rate: (R,) learning rates.
+        momentum: (R,).
+        until: the epoch at which to end. Divergence is checked at the last epoch of the settings and at multiples of
+            `CHECK_INTERVAL`.
     """
-    aligned = min(-(-epoch // STEPS) * STEPS, until)
-    body = max(until // STEPS * STEPS, aligned)
+    epoch = networks.epoch
+    aligned = min(-(-epoch // CHECK_INTERVAL) * CHECK_INTERVAL, until)
+    body = max(until // CHECK_INTERVAL * CHECK_INTERVAL, aligned)
     with numeric_mode():
         for begin, end in ((epoch, aligned), (aligned, body), (body, until)):
             if end > begin:
-                _Pass(problem, networks, begin, end, judges=end % STEPS == 0).run()
-        _Pass(problem, networks, until, until, judges=until == last).run()
+                _Scheduler(problem, networks, rate, momentum, begin, end).run(end % CHECK_INTERVAL == 0)
+        _Scheduler(problem, networks, rate, momentum, until, until).run(until == networks.settings.epochs)
 
 
-class _Pass:
-    """All living networks taken from one epoch to another, in blocks of equal length, through one tile.
+class _Scheduler:
+    """Takes all active networks from one epoch to another, in blocks of equal length, through one tile.
 
-    With equal epochs it is a look: one forward pass that fills in loss, accuracy and what was reached.
+    With equal epochs it evaluates them: one forward pass sets their loss and accuracy, and notes first epochs.
+
+    Attributes:
+        waiting: the positions of the networks that have not entered the tile yet.
+        occupant: (width,) the position of the network in each lane, -1 in a free lane.
+        epoch: (width,) the epoch of each lane's network.
     """
 
-    def __init__(self, problem: Problem, networks: Networks, begin: int, end: int, judges: bool) -> None:
-        self.networks, self.stop = networks, problem.stop
-        self.begin, self.end, self.is_look, self.judges = begin, end, begin == end, judges
-        self.steps = max(min(STEPS, end - begin), 1)
+    def __init__(
+        self, problem: Problem, networks: TrainingResult, rate: Array, momentum: Array, begin: int, end: int
+    ) -> None:
+        self.networks, self.rate, self.momentum, self.stop = networks, rate, momentum, problem.stop
+        self.begin, self.end, self.evaluates = begin, end, begin == end
+        self.steps = max(min(CHECK_INTERVAL, end - begin), 1)
         self.waiting = np.flatnonzero(~(networks.stopped | networks.diverged))
         self.one_width = problem.one_width
         width = problem.max_width
-        if not self.one_width:  # tiles of equal width: a last one that is nearly empty costs as much as the others
+        if (
+            not self.one_width
+        ):  # tiles of equal width, since a last tile that is nearly empty costs as much as a full one
             count = max(len(self.waiting), 1)
-            width = _lanes(-(-count // -(-count // width)))
+            width = _whole_width(-(-count // -(-count // width)))
         self.tile = Tile(problem, width, self.steps)
-        self.who = np.full(width, -1)
+        self.occupant = np.full(width, -1)
         self.epoch = np.zeros(width, np.int64)
 
-    def run(self) -> None:
-        """Train until nobody waits and nobody is left."""
+    def run(self, checks_divergence: bool) -> None:
+        """Work until no network waits and all lanes are free."""
         self._fill()
-        while (self.who >= 0).any():
-            self.tile.run(self.steps, {} if self.is_look else self._watches())
-            self._note_firsts()
-            self._leave()
+        while (self.occupant >= 0).any():
+            self.tile.run(self.steps, {} if self.evaluates else self._recordings())
+            self._note_first_epochs()
+            self._remove_finished(checks_divergence)
             if len(self.waiting):
-                if np.count_nonzero(self.who < 0) * _REFILL >= self.tile.width:
+                if np.count_nonzero(self.occupant < 0) * _REFILL >= self.tile.width:
                     self._fill()
             elif not self.one_width:
                 self._narrow()
 
     def _fill(self) -> None:
-        free = np.flatnonzero(self.who < 0)
+        """Put waiting networks into the free lanes."""
+        free = np.flatnonzero(self.occupant < 0)
         entering, self.waiting = self.waiting[: len(free)], self.waiting[len(free) :]
-        lanes, nets = free[: len(entering)], self.networks
-        weights = _rows(nets.weights, entering)
-        velocities = None if nets.velocities is None else _rows(nets.velocities, entering)
-        rate, momentum = (np.zeros(len(entering)) if self.is_look else x[entering] for x in (nets.rate, nets.momentum))
-        self.tile.load(lanes, weights, velocities, rate, momentum)
-        self.who[lanes], self.epoch[lanes] = entering, self.begin
+        lanes = free[: len(entering)]
+        self.tile.load(lanes, self.networks.network, self.networks.velocities, entering)
+        if not self.evaluates:
+            self.tile.set_rates(lanes, self.rate[entering], self.momentum[entering])
+        self.occupant[lanes], self.epoch[lanes] = entering, self.begin
 
     def _narrow(self) -> None:
-        alive = np.flatnonzero(self.who >= 0)
-        width = _lanes(len(alive))
+        """Close the gaps between the lanes in use, where that makes the tile narrower."""
+        used = np.flatnonzero(self.occupant >= 0)
+        width = _whole_width(len(used))
         if 0 < width <= _NARROW * self.tile.width:
-            self.tile.narrow(alive, width)
-            who, epoch = self.who[alive], self.epoch[alive]
-            self.who, self.epoch = np.full(width, -1), np.zeros(width, np.int64)
-            self.who[: len(alive)], self.epoch[: len(alive)] = who, epoch
+            self.tile.narrow(used, width)
+            occupant, epoch = self.occupant[used], self.epoch[used]
+            self.occupant, self.epoch = np.full(width, -1), np.zeros(width, np.int64)
+            self.occupant[: len(used)], self.epoch[: len(used)] = occupant, epoch
 
-    def _watches(self) -> dict[int, Callable[[], None]]:
-        """For each step at which some lanes' own epoch is a recorded one: what to do there."""
+    def _recordings(self) -> dict[int, Callable[[], None]]:
+        """For each step of this block that is a recorded epoch of some lanes: a function that records them."""
         due: dict[int, list[tuple[int, NDArray[np.intp]]]] = {}
-        recorded, used = self.networks.recorded, self.who >= 0
+        recorded, used = self.networks.history.epochs, self.occupant >= 0
         for epoch in np.unique(self.epoch[used]):
             first, after = np.searchsorted(recorded, (epoch, epoch + self.steps))
             for t in range(first, after):
@@ -139,76 +124,68 @@ class _Pass:
 
     def _record(self, at: list[tuple[int, NDArray[np.intp]]]) -> None:
         loss, accuracy = self.tile.losses()
+        history = self.networks.history
         for t, lanes in at:
-            self.networks.loss_history[t, self.who[lanes]] = loss[lanes]
-            self.networks.accuracy_history[t, self.who[lanes]] = accuracy[lanes]
+            history.loss[t, self.occupant[lanes]] = loss[lanes]
+            history.accuracy[t, self.occupant[lanes]] = accuracy[lanes]
 
-    def _note_firsts(self) -> None:
+    def _note_first_epochs(self) -> None:
         """Find the first steps of this block at which networks were correct and solved for the first time."""
-        worst, product, nets = self.tile.worst[: self.steps], self.tile.product[: self.steps], self.networks
-        hopeful = np.flatnonzero((self.who >= 0) & (worst.max(axis=0) > 0))
-        hopeful = hopeful[np.isnan(nets.to_solve[self.who[hopeful]])]
-        if len(hopeful) == 0:
-            return
-        who, epoch = self.who[hopeful], self.epoch[hopeful]
-        correct = worst[:, hopeful] > 0
-        new = np.isnan(nets.to_correct[who])
-        nets.to_correct[who[new]] = (epoch + correct.argmax(axis=0))[new]
-        solved = correct & (product[:, hopeful] > SOLVED)
-        new = solved.any(axis=0)
-        nets.to_solve[who[new]] = (epoch + solved.argmax(axis=0))[new]
-
-    def _leave(self) -> None:
-        """Send away who met the stop, diverged or arrived."""
-        tile, nets, used = self.tile, self.networks, self.who >= 0
-        frozen = tile.frozen & used
-        bad = used & ~tile.finite() if self.judges else np.zeros_like(used)
-        stop_epoch = self.epoch + self._stop_step() if frozen.any() else self.epoch
-        if not self.is_look:
-            self.epoch[used] += self.steps
-        arrived = used & (self.epoch >= self.end)
-        lanes = np.flatnonzero(frozen | bad | arrived)
+        margin, product = self.tile.least_margin[: self.steps], self.tile.product[: self.steps]
+        to_correct, to_solve = self.networks.epochs_to_correct, self.networks.epochs_to_solve
+        lanes = np.flatnonzero((self.occupant >= 0) & (margin.max(axis=0) > 0))
+        lanes = lanes[np.isnan(to_solve[self.occupant[lanes]])]
         if len(lanes) == 0:
             return
-        who = self.who[lanes]
-        if not self.is_look:
-            weights, velocities = tile.unload(lanes)
-            _put(nets.weights, who, weights)
-            if nets.velocities is not None and velocities is not None:
-                _put(nets.velocities, who, velocities)
-        nets.trained[who] = np.where(frozen, stop_epoch, self.epoch)[lanes]
-        nets.stopped[who], nets.diverged[who] = frozen[lanes], bad[lanes]
-        if self.is_look or frozen.any():
-            known = np.flatnonzero(used if self.is_look else frozen)
-            loss, accuracy = (each[known] for each in tile.losses())
-            nets.loss[self.who[known]], nets.accuracy[self.who[known]] = loss, accuracy
-            for t in np.flatnonzero(nets.recorded == self.end) if self.is_look else ():
-                nets.loss_history[t, self.who[known]], nets.accuracy_history[t, self.who[known]] = loss, accuracy
-        lost = self.who[bad]
-        nets.loss[lost] = nets.accuracy[lost] = np.nan
+        occupant, epoch = self.occupant[lanes], self.epoch[lanes]
+        correct = margin[:, lanes] > 0
+        new = np.isnan(to_correct[occupant])
+        to_correct[occupant[new]] = (epoch + correct.argmax(axis=0))[new]
+        solved = correct & (product[:, lanes] > SOLVED_PRODUCT)
+        new = solved.any(axis=0)
+        to_solve[occupant[new]] = (epoch + solved.argmax(axis=0))[new]
+
+    def _remove_finished(self, checks_divergence: bool) -> None:
+        """Free the lanes whose networks met the stop, diverged or reached the last epoch of this scheduler."""
+        tile, networks, used = self.tile, self.networks, self.occupant >= 0
+        frozen = tile.frozen & used
+        diverged = used & ~tile.finite() if checks_divergence else np.zeros_like(used)
+        stop_epoch = self.epoch + self._stop_step() if frozen.any() else self.epoch
+        if not self.evaluates:
+            self.epoch[used] += self.steps
+        lanes = np.flatnonzero(frozen | diverged | (used & (self.epoch >= self.end)))
+        if len(lanes) == 0:
+            return
+        leaving = self.occupant[lanes]
+        if not self.evaluates:
+            tile.unload(lanes, networks.network, networks.velocities, leaving)
+        networks.epochs_trained[leaving] = np.where(frozen, stop_epoch, self.epoch)[lanes]
+        networks.stopped[leaving], networks.diverged[leaving] = frozen[lanes], diverged[lanes]
+        if self.evaluates or frozen.any():
+            self._set_losses(np.flatnonzero(used if self.evaluates else frozen))
+        lost = self.occupant[diverged]
+        networks.loss[lost] = networks.accuracy[lost] = np.nan
         tile.clear(lanes)
-        tile.frozen[lanes] = False
-        self.who[lanes] = -1
+        self.occupant[lanes] = -1
+
+    def _set_losses(self, lanes: NDArray[np.intp]) -> None:
+        """Set the loss and accuracy of networks, in the history too where they are evaluated at a recorded epoch."""
+        loss, accuracy = (values[lanes] for values in self.tile.losses())
+        networks, occupant = self.networks, self.occupant[lanes]
+        networks.loss[occupant], networks.accuracy[occupant] = loss, accuracy
+        for t in np.flatnonzero(networks.history.epochs == self.end) if self.evaluates else ():
+            networks.history.loss[t, occupant], networks.history.accuracy[t, occupant] = loss, accuracy
 
     def _stop_step(self) -> Array:
-        """The step at which each lane first met its stop; of meaning where it is frozen."""
-        worst: Array = self.tile.worst[: self.steps]
-        met: Array = worst > (worst.dtype.type(CONFIDENT) if self.stop == "confident" else 0)
+        """The step of this block at which each lane first met the stop; meaningless for lanes that are not frozen."""
+        margin: Array = self.tile.least_margin[: self.steps]
+        met: Array = margin > (margin.dtype.type(CONFIDENT_MARGIN) if self.stop == "confident" else 0)
         if self.stop == "solved":
-            met &= self.tile.product[: self.steps] > SOLVED
+            met &= self.tile.product[: self.steps] > SOLVED_PRODUCT
         first: Array = met.argmax(axis=0)
         return first
 
 
-def _lanes(count: int) -> int:
-    return -(-count // LANES) * LANES
-
-
-def _rows(values: Weights, index: NDArray[np.intp]) -> Weights:
-    W1, b1, W2, b2 = (part[index] for part in values)
-    return W1, b1, W2, b2
-
-
-def _put(place: Weights, index: NDArray[np.intp], values: Weights) -> None:
-    for part, new in zip(place, values, strict=True):
-        part[index] = new
+def _whole_width(count: int) -> int:
+    """The least width of a tile with ``count`` lanes."""
+    return -(-count // LANE_MULTIPLE) * LANE_MULTIPLE

@@ -1,24 +1,25 @@
-"""One epoch of gradient descent for a tile of networks, in as few passes over memory as the algebra allows (floor 2).
+"""One epoch of gradient descent for a tile of networks, in as few passes over memory as the algebra allows.
 
-Axes: m samples (M), k inputs and the bias (K = N + 1), h hidden units (H), r replicas, the networks of a tile.
+Axes: m samples (M), k inputs and the bias (K = N + 1), h hidden units (H), r lanes, one network each.
 
-Replicas come last, so that every pass runs along contiguous memory, in place where it can. The passes, with s = ±1 the
-sign of each target and p the probability of the right answer:
+Lanes are the last axis, so that every pass runs along contiguous memory, in place where it can. With s = ±1 the sign of
+each target and p the probability of the right answer, the passes are:
 
     A = tanh(X^T W1)                        `hidden_layer`; the bias is the last row of W1, its input is 1
     Z = s log2(e) (sum_h W2 A + b2)
     E = 2^Z = p/(1-p)
     Q = 1/(1 + E) = 1-p                     a network is correct where Z > 0 at every sample
-    D = s lr/M Q                            minus the step's residual; no cancellation when p is near 1
+    D = s lr/M Q                            the step's residual, negated; no cancellation when p is near 1
     dW2 = sum_m D A    db2 = sum_m D
     A = 1 - A²         dW1 = W2 (sum_m D A X)    W2 multiplies after the sum over samples
 
-Where one network fills the cache (M*H >= 16384) tiles have one lane. Sigmoid hidden units are ½+½tanh(z/2), with the
-halves of W2 kept in the tile: scaling by powers of two is exact.
+Where one network fills the cache (M*H >= 16384), a tile has one lane. Sigmoid hidden units are ½ + ½ tanh(z/2), and the
+tile holds W2/2 for them: scaling by powers of two is exact.
 
-**The same bits in any company.** A lane's arithmetic never meets another lane's. Widths are multiples of `LANES`, so
-that no lane falls into the tail of a vector loop. Where BLAS multiplies, all widths of one shape take the same path
-through it (`Problem.one_width`), and what its path gives a column does not depend on the column's place.
+**A network gets the same bits regardless of the other lanes.** The arithmetic of a lane never uses a value of another
+lane. Widths are multiples of `LANE_MULTIPLE`, so that no lane falls into the remainder of a vectorized loop. Where BLAS
+multiplies, all widths of one shape take the same path through it (`Problem.one_width`), and what that path computes for
+a column does not depend on the column's position.
 """
 
 from __future__ import annotations
@@ -28,29 +29,26 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import threadpoolctl
 from numpy.typing import NDArray
 
+from nnexp.network.model import CONFIDENT, SOLVED, Network
 from nnexp.network.settings import Activation, DType, Loss, Stop
-from nnexp.training.hidden_layer import LANES, Products, TruthTable, is_truth_table
+from nnexp.training.hidden_layer import LANE_MULTIPLE, Array, Products, TruthTable, is_truth_table
 
-Array = NDArray[Any]
-
-CONFIDENT = math.log2(9)
-"""max abs(a2 - y) < 0.1 is p > 0.9 at every sample: logits beyond log(9), here to base 2."""
-SOLVED = math.exp(-1.2)
-"""Mean cross-entropy < 1.2/M is a product of p above this."""
+CONFIDENT_MARGIN = math.log2((1 - CONFIDENT) / CONFIDENT)
+"""abs(a2 - y) < 0.1 is p > 0.9, a margin Z above log2(9)."""
+SOLVED_PRODUCT = math.exp(-SOLVED)
+"""Mean cross-entropy < 1.2/M is a product of p over the samples above this."""
 
 _CACHE = {"float64": 49152, "float32": 65536}
+"""How many hidden values (M*H*r) a full tile has, so that it stays in the second-level cache."""
 _ALONE = 16384
+"""A network with this many hidden values (M*H) has a tile for itself."""
 _SMALL_PRODUCT = 1_000_000
-
-
-Weights = tuple[Array, Array, Array, Array]
-"""W1 (n, H, N), b1 (n, H), W2 (n, H), b2 (n,)."""
+"""Up to this many multiplications OpenBLAS may multiply matrices on another path, made for small ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +56,8 @@ class Problem:
     """What the networks of a tile have in common.
 
     Attributes:
-        X: (N, M) inputs as the network sees them. Y: (M,) targets, 0 or 1.
+        X: (N, M) inputs as the network sees them.
+        Y: (M,) targets, 0 or 1.
         has_momentum: whether velocities are kept; networks without momentum never share a tile with those that have it.
     """
 
@@ -83,16 +82,16 @@ class Problem:
 
     @functools.cached_property
     def is_table(self) -> bool:
-        """Whether tiles double and fold a truth table, and do not multiply matrices."""
+        """Whether tiles use `TruthTable` and not `Products`."""
         return self.max_width > 1 and is_truth_table(self.X)
 
     @property
     def max_width(self) -> int:
-        """Networks in a full tile: what keeps M*H*r numbers in the second-level cache, or one if it fills it alone."""
+        """The lanes of a full tile: as many as the second-level cache holds, or one where a network fills it alone."""
         numbers = self.n_samples * self.hidden_size
         if numbers >= _ALONE:
             return 1
-        return max(_CACHE[self.dtype] // numbers // LANES * LANES, LANES)
+        return max(_CACHE[self.dtype] // numbers // LANE_MULTIPLE * LANE_MULTIPLE, LANE_MULTIPLE)
 
     @property
     def one_width(self) -> bool:
@@ -103,27 +102,31 @@ class Problem:
         return width == 1 or (self.n_inputs + 1) * self.n_samples * self.hidden_size * width > _SMALL_PRODUCT
 
 
-def _aligned(count: int, dtype: DType, place: list[int]) -> Array:
-    """An uninitialized vector on a cache line's start; each next one is shifted, so that streams do not alias."""
+def _aligned(count: int, dtype: DType, offset: int) -> Array:
+    """An uninitialized vector that starts ``offset`` bytes after a page's start.
+
+    Offsets are multiples of a cache line, and they differ between the vectors of a tile: vectors at equal offsets would
+    compete for the same places in the cache.
+    """
     size = np.dtype(dtype).itemsize
     memory = np.empty(count * size + 8192, np.uint8)
-    place[0] += 576
-    start = -memory.ctypes.data % 4096 + place[0] % 4096
+    start = -memory.ctypes.data % 4096 + offset % 4096
     return memory[start : start + count * size].view(dtype)
 
 
 class Tile:
-    """Up to ``max_width`` networks of one problem, a lane each; free lanes hold zeros and learn nothing.
+    """Up to ``max_width`` networks of one problem, one per lane; free lanes hold zeros and do not learn.
 
     Attributes:
-        width: lanes in use or free, a multiple of `LANES`.
+        width: the number of lanes, used or free, a multiple of `LANE_MULTIPLE` (or 1).
         weights: (K*H + H + 1, width), one block of memory, of which these are views:
             W1 (K, H, width), the bias last; W2 (H, width), halved for sigmoid units; b2 (width,).
-        velocity: the same block, used with momentum only.
-        rate: (M, width) s lr/M, zero for a lane that stands still. momentum: (width,).
-        frozen: (width,) bool, lanes that met their stop in `run` and have stood still since.
-        Z: (M, width) s log2(e) times the logits of the last epoch's forward pass.
-        worst: (steps, width) the least of Z over the samples, above 0 where the network is correct.
+        velocity: a block of the same shape, used with momentum only.
+        rate: (M, width) s lr/M, zero for a lane that does not learn.
+        momentum: (width,).
+        frozen: (width,) bool, lanes that met their stop in `run` and no longer learn.
+        Z: (M, width) s log2(e) times the logits, from the last forward pass.
+        least_margin: (steps, width) the least of Z over the samples, above 0 where the network is correct.
         product: (steps, width) the product of p over the samples.
     """
 
@@ -135,15 +138,18 @@ class Tile:
         self._to_margin = (math.log2(math.e) * self.signs).astype(dtype)
         block = (K * H + H + 1,)
         self._shapes: dict[str, tuple[int, ...]] = {"weights": block, "change": block, "velocity": block, "A": (M, H)}
-        self._shapes |= {"Z": (M,), "E": (M,), "Q": (M,), "rate": (M,), "worst": (steps,), "product": (steps,)}
+        self._shapes |= {"Z": (M,), "E": (M,), "Q": (M,), "rate": (M,), "least_margin": (steps,), "product": (steps,)}
         self._shapes |= {"momentum": (), "threshold": (), "spare": ()}
         self._lasting = ["weights", "rate", "momentum", "threshold", *(["velocity"] if problem.has_momentum else [])]
-        place = [0]
-        self._memory = {name: _aligned(math.prod(shape) * width, dtype, place) for name, shape in self._shapes.items()}
+        self._memory = {
+            name: _aligned(math.prod(shape) * width, dtype, 576 * (i + 1))
+            for i, (name, shape) in enumerate(self._shapes.items())
+        }
         self._view(width)
         self.clear(slice(None))
 
     def _view(self, width: int) -> None:
+        """Lay arrays of ``width`` lanes over the tile's memory."""
         self.width = width
         self.views = {
             name: self._memory[name][: math.prod(shape) * width].reshape(*shape, width)
@@ -151,7 +157,7 @@ class Tile:
         }
         self.weights, self.velocity, self.Z = (self.views[name] for name in ("weights", "velocity", "Z"))
         self.rate, self.momentum, self.threshold = (self.views[name] for name in ("rate", "momentum", "threshold"))
-        self.worst, self.product = self.views["worst"], self.views["product"]
+        self.least_margin, self.product = self.views["least_margin"], self.views["product"]
         self._hit_bytes = bytearray(width)
         self._hit = np.frombuffer(self._hit_bytes, bool)
         self.frozen = np.zeros(width, bool)
@@ -163,9 +169,10 @@ class Tile:
         return block[: K * H].reshape(K, H, -1), block[K * H : -1], block[-1]
 
     def clear(self, lanes: slice | NDArray[np.intp]) -> None:
-        """Make lanes free: all zero, and no stop."""
+        """Make lanes free."""
         for name in self._lasting:
             self.views[name][..., lanes] = np.inf if name == "threshold" else 0
+        self.frozen[lanes] = False
 
     def narrow(self, keep: NDArray[np.intp], width: int) -> None:
         """Keep the lanes ``keep``, in that order, in a tile of ``width`` lanes."""
@@ -176,47 +183,52 @@ class Tile:
             self.views[name][..., : len(keep)] = values
 
     def load(
-        self, lanes: NDArray[np.intp], weights: Weights, velocities: Weights | None, rate: Array, momentum: Array
+        self, lanes: NDArray[np.intp], weights: Network, velocities: Network | None, index: NDArray[np.intp]
     ) -> None:
-        """Put networks into lanes; a learning rate of 0 makes a lane that is only looked at."""
-        self._put(lanes, weights, self.weights)
-        if velocities is not None:
-            self._put(lanes, velocities, self.velocity)
+        """Put the networks ``index`` into ``lanes``, where they do not learn until `set_rates`."""
+        for source, block in ((weights, self.weights), (velocities, self.velocity)):
+            if source is None:
+                continue
+            W1, W2, b2 = self._layers(block)
+            W1[:-1, :, lanes] = source.W1[index].transpose(2, 1, 0)
+            W1[-1][:, lanes] = source.b1[index].T
+            W2[:, lanes] = source.W2[index].T * block.dtype.type(0.5 if self.sigmoid else 1.0)
+            b2[lanes] = source.b2[index]
+        limits = {"none": np.inf, "correct": 0, "solved": SOLVED_PRODUCT, "confident": CONFIDENT_MARGIN}
+        self.threshold[lanes] = limits[self.problem.stop]
+
+    def set_rates(self, lanes: NDArray[np.intp], rate: Array, momentum: Array) -> None:
+        """Let the networks in ``lanes`` learn, each with its own learning rate and momentum."""
         per_sample = (rate / (self.problem.n_samples * (4 if self.sigmoid else 1))).astype(self.rate.dtype)
         self.rate[:, lanes] = self.signs * per_sample
         self.momentum[lanes] = momentum
-        limits = {"none": np.inf, "correct": 0, "solved": SOLVED, "confident": CONFIDENT}
-        self.threshold[lanes] = limits[self.problem.stop]
-        self.frozen[lanes] = False
 
-    def unload(self, lanes: NDArray[np.intp]) -> tuple[Weights, Weights | None]:
-        """The weights and velocities of the networks in ``lanes``."""
-        weights = self._take(lanes, self.weights)
-        return weights, self._take(lanes, self.velocity) if self.problem.has_momentum else None
+    def unload(
+        self, lanes: NDArray[np.intp], weights: Network, velocities: Network | None, index: NDArray[np.intp]
+    ) -> None:
+        """Write the networks in ``lanes`` to the positions ``index`` of ``weights`` and ``velocities``.
 
-    def _put(self, lanes: NDArray[np.intp], values: Weights, block: Array) -> None:
-        W1, b1, W2, b2 = values
-        in_W1, in_W2, in_b2 = self._layers(block)
-        in_W1[:-1, :, lanes] = W1.transpose(2, 1, 0)
-        in_W1[-1][:, lanes] = b1.T
-        in_W2[:, lanes] = W2.T * block.dtype.type(0.5 if self.sigmoid else 1.0)
-        in_b2[lanes] = b2
+        Zero is added to every weight, which turns -0 into 0: a lane that did not learn has added zeros of either sign.
+        """
+        for target, block in ((weights, self.weights), (velocities, self.velocity)):
+            if target is None:
+                continue
+            W1, W2, b2 = self._layers(block[:, lanes] + 0)
+            target.W1[index] = W1[:-1].transpose(2, 1, 0)
+            target.b1[index] = W1[-1].T
+            target.W2[index] = W2.T * block.dtype.type(2.0 if self.sigmoid else 1.0)
+            target.b2[index] = b2
 
-    def _take(self, lanes: NDArray[np.intp], block: Array) -> Weights:
-        """Adding zero makes -0 into 0: a lane that stood still has added zeros of either sign to its weights."""
-        W1, W2, b2 = self._layers(block[:, lanes] + 0)
-        return W1[:-1].transpose(2, 1, 0), W1[-1].T, W2.T * block.dtype.type(2.0 if self.sigmoid else 1.0), b2
-
-    def run(self, steps: int, watches: Mapping[int, Callable[[], None]]) -> None:
-        """Take ``steps`` updates; call ``watches[step]`` after that step's forward pass, before its update."""
+    def run(self, steps: int, recordings: Mapping[int, Callable[[], None]]) -> None:
+        """Take ``steps`` updates; call ``recordings[step]`` after that step's forward pass, before its update."""
         forward, update = self._forward(self._hidden), self._update(self._hidden)
-        meets_stop = None if self.problem.stop == "none" else self._freeze_those_that_stop
-        for step, (worst, product) in enumerate(zip(self.worst[:steps], self.product[:steps], strict=True)):
-            forward(worst, product)
-            if meets_stop is not None:
-                meets_stop(worst, product)
-            if step in watches:
-                watches[step]()
+        stops = self.problem.stop != "none"
+        for step, (margin, product) in enumerate(zip(self.least_margin[:steps], self.product[:steps], strict=True)):
+            forward(margin, product)
+            if stops:
+                self._freeze_stopped(margin, product)
+            if step in recordings:
+                recordings[step]()
             update()
 
     def _hidden_layer(self) -> TruthTable | Products:
@@ -227,19 +239,19 @@ class Tile:
         return Products(np.vstack([X, np.ones(X.shape[1])]), self.sigmoid, W1, A, dW1)
 
     def _forward(self, hidden: TruthTable | Products) -> Callable[[Array, Array], None]:
-        """A function that computes A, Z, E = p and Q, and from them what ``worst`` and ``product`` hold."""
+        """A function that computes A, Z, E (overwritten by p) and Q, and from them ``least_margin`` and ``product``."""
         matmul, einsum, add, subtract, multiply = np.matmul, np.einsum, np.add, np.subtract, np.multiply
         exp2, reciprocal, minimum, total = np.exp2, np.reciprocal, np.minimum, np.add.reduce
         least, product_of = np.minimum.reduce, np.multiply.reduce
         A, E, Q, Z, spare = (self.views[name] for name in ("A", "E", "Q", "Z", "spare"))
         _, W2, b2 = self._layers(self.weights)
         A_rows, to_margin, one = A.reshape(len(A), -1), self._to_margin, np.ones((), A.dtype)
-        sigmoid, mse, alone = self.sigmoid, self.problem.loss == "mse", self.width == 1
+        sigmoid, mse, one_lane = self.sigmoid, self.problem.loss == "mse", self.width == 1
         bias, largest = (spare if sigmoid else b2), np.finfo(A.dtype).max
 
-        def forward(worst: Array, product: Array) -> None:
+        def forward(margin: Array, product: Array) -> None:
             hidden.forward()
-            if alone:
+            if one_lane:
                 matmul(A_rows, W2, out=Z)
             else:
                 einsum("mhr,hr->mr", A, W2, out=Z)
@@ -248,11 +260,11 @@ class Tile:
                 add(spare, b2, out=spare)
             add(Z, bias, out=Z)
             multiply(Z, to_margin, out=Z)
-            least(Z, axis=0, out=worst)
+            least(Z, axis=0, out=margin)
             exp2(Z, out=E)
             add(E, one, out=Q)
             reciprocal(Q, out=Q)
-            if mse:  # the step needs a p that is precise where it is small
+            if mse:  # the update needs p with full relative accuracy where it is small
                 minimum(E, largest, out=E)
                 multiply(E, Q, out=E)
             else:
@@ -262,7 +274,7 @@ class Tile:
         return forward
 
     def _update(self, hidden: TruthTable | Products) -> Callable[[], None]:
-        """A function that takes one step of gradient descent from what the forward pass left in A, E and Q."""
+        """A function that takes one step of gradient descent from A, E and Q as the forward pass left them."""
         matmul, add, multiply, subtract = np.matmul, np.add, np.multiply, np.subtract
         einsum, total = np.einsum, np.add.reduce
         names = ("A", "E", "Q", "weights", "change", "velocity", "rate", "momentum")
@@ -270,15 +282,15 @@ class Tile:
         dW1, dW2, db2 = self._layers(change)
         W2 = self._layers(weights)[1]
         A_rows, D, one = A.reshape(len(A), -1), Q, np.ones((), A.dtype)
-        sigmoid, alone, mse = self.sigmoid, self.width == 1, self.problem.loss == "mse"
+        sigmoid, one_lane, mse = self.sigmoid, self.width == 1, self.problem.loss == "mse"
         has_momentum = self.problem.has_momentum
 
         def update() -> None:
-            if mse:  # (a2-y) a2 (1-a2) is, but for the sign, (1-p)² p
+            if mse:  # abs((a2-y) a2 (1-a2)) = (1-p)² p
                 multiply(Q, Q, out=Q)
                 multiply(Q, E, out=Q)
             multiply(Q, rate, out=D)
-            if alone:
+            if one_lane:
                 matmul(D.T, A_rows, out=dW2.T)
             else:
                 einsum("mhr,mr->hr", A, D, out=dW2)
@@ -287,7 +299,7 @@ class Tile:
             subtract(one, A, out=A)
             hidden.backward(D)
             multiply(dW1, W2, out=dW1)
-            if sigmoid:  # D holds a quarter of the step, and W2 a half
+            if sigmoid:  # D holds a quarter of the residual, and W2 a half of the weight
                 add(dW1, dW1, out=dW1)
                 add(dW2, db2, out=dW2)
                 multiply(db2, 4, out=db2)
@@ -300,22 +312,22 @@ class Tile:
 
         return update
 
-    def _freeze_those_that_stop(self, worst: Array, product: Array) -> None:
-        """A lane that meets its stop learns no more: it leaves, later, with the weights of this very epoch."""
+    def _freeze_stopped(self, margin: Array, product: Array) -> None:
+        """Let lanes that meet their stop learn no more: they keep the weights of this epoch until they are unloaded."""
         hit = self._hit
         if self.problem.stop == "solved":
             np.greater(product, self.threshold, out=hit)
-            np.logical_and(hit, worst > 0, out=hit)
+            np.logical_and(hit, margin > 0, out=hit)
         else:
-            np.greater(worst, self.threshold, out=hit)
-        if self._hit_bytes.find(1) >= 0:  # a scan of bytes takes less than any()
+            np.greater(margin, self.threshold, out=hit)
+        if self._hit_bytes.find(1) >= 0:  # searching bytes takes less time than any()
             self.rate[:, hit] = 0
             self.momentum[hit] = 0
             self.threshold[hit] = np.inf
             self.frozen |= hit
 
     def losses(self) -> tuple[Array, Array]:
-        """Each lane's loss and accuracy (width,) at the last forward pass, in float64."""
+        """The loss and accuracy of each lane, (width,) each, at the last forward pass, in float64."""
         Z = self.Z
         power = np.exp2(-np.abs(Z))
         if self.problem.loss == "mse":
@@ -326,7 +338,7 @@ class Tile:
         return (each.sum(axis=0) / len(Z)).astype(np.float64), (Z > 0).sum(axis=0) / len(Z)
 
     def finite(self) -> NDArray[np.bool_]:
-        """Which lanes have finite weights and logits (width,)."""
+        """(width,) whether all weights and logits of a lane are finite."""
         extremes = [reduce(values, axis=0) for values in (self.weights, self.Z) for reduce in (np.max, np.min)]
         finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(extremes), axis=0)
         return finite
@@ -339,13 +351,13 @@ def _libraries() -> threadpoolctl.ThreadpoolController:
 
 @contextlib.contextmanager
 def numeric_mode() -> Iterator[None]:
-    """What tiles run in: overflow is silent (it counts as divergence), BLAS has one thread, NumPy small buffers.
+    """The mode in which tiles run: no warnings of overflow, which is divergence; one BLAS thread; a small NumPy buffer.
 
-    The small buffer keeps NumPy from copying broadcast operands into larger pieces, which doubles such a pass's time.
+    With its default buffer NumPy copies broadcast operands into larger pieces, which doubles the time of such a pass.
     """
     before = np.getbufsize()
     with np.errstate(all="ignore"), _libraries().limit(limits=1, user_api="blas"):
-        np.setbufsize(LANES)
+        np.setbufsize(LANE_MULTIPLE)
         try:
             yield
         finally:

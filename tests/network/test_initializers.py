@@ -1,4 +1,4 @@
-"""Initial weights: distributions by their papers, and a network's draw depends on its own number alone."""
+"""Initial weights have the distributions of the papers; those of a network depend on its own number alone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from nnexp.network.settings import INITIALIZERS, Settings
 
 
 @pytest.mark.parametrize("init", INITIALIZERS)
-def test_a_network_is_drawn_the_same_in_any_company(init: str) -> None:
-    """Network i's weights do not depend on which others are asked for, nor on their order or number."""
+def test_a_network_is_drawn_the_same_in_any_group(init: str) -> None:
+    """The weights of network i do not depend on which others are drawn, nor on their order or number."""
     s = Settings(init=init, hidden_size=3)
     rng = np.random.default_rng(0)
     whole = initializers.draw(s, range(1000))
@@ -25,7 +25,7 @@ def test_a_network_is_drawn_the_same_in_any_company(init: str) -> None:
 
 
 def test_settings_that_differ_elsewhere_share_their_draws() -> None:
-    """Learning rate, epochs and activation leave the draw alone; scale and dtype only scale and round it."""
+    """Learning rate, epochs and activation do not change the draw; scale and dtype scale and round it."""
     a = initializers.draw(Settings(), [5, 900])
     b = initializers.draw(Settings(learning_rate=9.0, epochs=3, activation="sigmoid", loss="mse"), [5, 900])
     np.testing.assert_array_equal(a.W1, b.W1)
@@ -74,7 +74,7 @@ def test_bounded_initializers_keep_their_bounds() -> None:
 
 @pytest.mark.parametrize(("hidden", "task"), [(1, "xnor"), (2, "xnor"), (5, "xnor"), (3, "parity:4")])
 def test_orthogonal_rows_or_columns_are_orthonormal(hidden: int, task: str) -> None:
-    """Whichever are fewer; and both signs of each entry occur alike."""
+    """Rows or columns, whichever are fewer; both signs of an entry are equally frequent."""
     p = initializers.draw(Settings(init="orthogonal", hidden_size=hidden, task=task), range(512))
     W = p.W1 if p.W1.shape[1] <= p.W1.shape[2] else p.W1.transpose(0, 2, 1)
     identity = np.broadcast_to(np.eye(W.shape[1]), (512, W.shape[1], W.shape[1]))
@@ -84,6 +84,6 @@ def test_orthogonal_rows_or_columns_are_orthonormal(hidden: int, task: str) -> N
 
 
 def test_a_scale_beyond_the_dtype_is_silent() -> None:
-    """Such a network is counted as diverged later; drawing it warns of nothing."""
+    """Such a network is counted as diverged later; drawing it causes no warning."""
     p = initializers.draw(Settings(init="normal", init_scale=1e300, dtype="float32"), range(10))
     assert np.isinf(p.W1).all()

@@ -1,4 +1,4 @@
-"""The network's forward pass, cost and gradients, each against another way to compute it."""
+"""The forward pass, cost and gradients are each compared with another way to compute them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from nnexp.network.settings import Settings
 from nnexp.recovery.grades import assess
 from nnexp.recovery.trial_metrics import curves, final_metrics, outcome
 from nnexp.training import trainer
-from nnexp.training.trainer import TrainingResult
+from nnexp.training.result import TrainingResult
 
 CURVES = ["loss", "loss_median", "loss_p10", "loss_p90", "xnor_accuracy", "solved_rate"]
 

@@ -21,6 +21,7 @@ from nnexp.errors import UsageError
 from nnexp.network.settings import Settings
 from nnexp.runner.pool import InlineExecutor, abandon, open_pool
 from nnexp.training import trainer
+from nnexp.training.result import TrainingResult, concatenate
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,13 +58,13 @@ def test_training_has_the_same_bits_in_every_pool(pool: Executor) -> None:
     """Divided for two processes, or trained in one call."""
     s = Settings(epochs=60, seeds=40, stop="confident", learning_rate=3.0)
     parts = list(pool.map(train_part, [s, s], [range(20), range(20, 40)]))
-    joined, whole = trainer.concatenate(parts), trainer.train(s)
+    joined, whole = concatenate(parts), trainer.train(s)
     for name in ("W1", "b1", "W2", "b2"):
         assert getattr(joined.network, name).tobytes() == getattr(whole.network, name).tobytes()
     assert joined.loss.tobytes() == whole.loss.tobytes()
 
 
-def train_part(s: Settings, index: range) -> trainer.TrainingResult:
+def train_part(s: Settings, index: range) -> TrainingResult:
     """Train some networks of a setting."""
     return trainer.train(s, index=index)
 

@@ -1,4 +1,4 @@
-"""A network's bits depend on its settings and its own number alone, whatever company it trains in."""
+"""The bits of a network depend on its settings and its own number alone, regardless of the networks beside it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from nnexp.network import tasks
 from nnexp.network.settings import Settings
 from nnexp.training import tile, trainer
+from nnexp.training.result import TrainingResult
 
 EPOCHS, POOL = 110, 200
 ANOTHER_ORDER = '{"inputs": [[1, 1], [0, 1], [1, 0], [0, 0]], "targets": [1, 0, 0, 1]}'
@@ -20,9 +21,10 @@ ANOTHER_ORDER = '{"inputs": [[1, 1], [0, 1], [1, 0], [0, 0]], "targets": [1, 0, 
 
 @functools.cache
 def kinds(dtype: str) -> tuple[Settings, ...]:
-    """Settings that share tiles: other rates, momenta, stops met early, divergence, weights beyond the range of powers.
+    """Settings that share tiles: several rates and momenta, early stops, divergence, weights beyond powers of two.
 
-    Two hidden sizes; sigmoid, mse; and a table whose rows are not in counting order, which is multiplied by BLAS.
+    There are two hidden sizes, sigmoid units, the loss mse, and a table whose rows are not in counting order, which is
+    multiplied by BLAS.
     """
     base = Settings(epochs=EPOCHS, dtype=dtype, seeds=POOL, stop="confident", hidden_size=5)
     return (
@@ -40,8 +42,8 @@ def kinds(dtype: str) -> tuple[Settings, ...]:
     )
 
 
-def fields(result: trainer.TrainingResult, at: int) -> tuple[bytes, ...]:
-    """Everything that a network's result holds, as bytes."""
+def fields(result: TrainingResult, at: int) -> tuple[bytes, ...]:
+    """All results of one network, as bytes."""
     p = result.network
     r = result
     arrays = (p.W1, p.b1, p.W2, p.b2, r.loss, r.accuracy, r.epochs_to_correct, r.epochs_to_solve, r.epochs_trained)
@@ -50,13 +52,13 @@ def fields(result: trainer.TrainingResult, at: int) -> tuple[bytes, ...]:
 
 @functools.cache
 def alone(s: Settings, i: int) -> tuple[bytes, ...]:
-    """Network i trained with nobody beside it, in one go."""
+    """Network i trained alone and without an interruption."""
     return fields(trainer.train(s, index=[i]), 0)
 
 
 @st.composite
-def companies(draw: st.DrawFn, n_kinds: int, pool: int) -> list[tuple[int, list[int]]]:
-    """Some of the kinds of settings, in any order, each with some of its networks, in any order."""
+def groups(draw: st.DrawFn, n_kinds: int, pool: int) -> list[tuple[int, list[int]]]:
+    """Some kinds of settings in any order, each with some of its networks in any order."""
     chosen = draw(st.lists(st.integers(0, n_kinds - 1), min_size=1, max_size=4, unique=True))
     random = draw(st.randoms(use_true_random=False))
     sizes = draw(st.lists(st.sampled_from([1, 2, 3, 63, 65, 130]), min_size=len(chosen), max_size=len(chosen)))
@@ -64,13 +66,13 @@ def companies(draw: st.DrawFn, n_kinds: int, pool: int) -> list[tuple[int, list[
 
 
 def assert_same_bits(
-    kinds: tuple[Settings, ...], company: list[tuple[int, list[int]]], cuts: list[int], epochs: int, checked: int = 3
+    kinds: tuple[Settings, ...], group: list[tuple[int, list[int]]], cuts: list[int], epochs: int, checked: int = 3
 ) -> None:
-    """Train a company together, cut at ``cuts``, and compare some networks of each setting with themselves alone."""
-    results = [trainer.start(kinds[kind], index) for kind, index in company]
+    """Train a group with interruptions at ``cuts``; some of its networks must have the bits they have alone."""
+    results = [trainer.start(kinds[kind], index) for kind, index in group]
     for until in [*sorted(cuts), epochs]:
         results = trainer.advance(results, until)
-    for (kind, index), result in zip(company, results, strict=True):
+    for (kind, index), result in zip(group, results, strict=True):
         for at in {0, len(index) // 2, len(index) - 1} if checked == 3 else {len(index) - 1}:
             assert fields(result, at) == alone(kinds[kind], index[at]), (kind, index[at])
 
@@ -79,20 +81,20 @@ def assert_same_bits(
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_company_any_cut_any_tile_width_gives_the_same_bits(
+def test_any_group_any_interruption_and_any_tile_width_give_the_same_bits(
     dtype: str, data: st.DataObject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neighbours, place, tile width, refilled lanes, compaction, and cuts leave no trace in a network."""
-    company = data.draw(companies(11, POOL))
+    """Other lanes, the lane itself, tile width, refilling, narrowing and interruptions do not change a network."""
+    group = data.draw(groups(11, POOL))
     cuts = data.draw(st.lists(st.integers(0, EPOCHS), max_size=2))
     lanes = data.draw(st.sampled_from([64, 128, 192, 2048]))
     monkeypatch.setitem(tile._CACHE, dtype, lanes * 4 * 5)
-    assert_same_bits(kinds(dtype), company, cuts, EPOCHS)
+    assert_same_bits(kinds(dtype), group, cuts, EPOCHS)
 
 
 @functools.cache
 def wide(dtype: str) -> tuple[Settings, ...]:
-    """1,024 samples of 10 inputs, doubled; and all but one of them, multiplied by BLAS."""
+    """1,024 samples of 10 inputs, a whole truth table; and all but one of them, multiplied by BLAS."""
     base = Settings(task="parity:10", epochs=12, dtype=dtype, hidden_size=3, stop="confident")
     parity = tasks.get("parity:10")
     incomplete = json.dumps({"inputs": parity.inputs[1:], "targets": parity.targets[1:]})
@@ -103,8 +105,8 @@ def wide(dtype: str) -> tuple[Settings, ...]:
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @given(data=st.data())
-def test_a_thousand_samples_give_the_same_bits_in_any_company(dtype: str, data: st.DataObject) -> None:
-    """Long sums over samples are where BLAS and NumPy choose their order by size."""
+def test_a_thousand_samples_give_the_same_bits_in_any_group(dtype: str, data: st.DataObject) -> None:
+    """In long sums over samples BLAS and NumPy choose their order by the size."""
     chosen = data.draw(st.integers(0, 2))
     index = data.draw(st.lists(st.integers(0, 30), min_size=1, max_size=31, unique=True))
     assert_same_bits(wide(dtype), [(chosen, index)], data.draw(st.lists(st.integers(0, 12), max_size=1)), 12, checked=1)
@@ -113,7 +115,7 @@ def test_a_thousand_samples_give_the_same_bits_in_any_company(dtype: str, data: 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("size", [2, 64, 65, 1000, 2500])
 def test_one_alone_equals_one_among_many(dtype: str, size: int) -> None:
-    """R = 1 is no special case, nor is a batch of several tiles."""
+    """R = 1 is not a special case, nor are networks of several tiles."""
     s = Settings(epochs=40, dtype=dtype, learning_rate=3.0)
     many = trainer.train(s, index=range(size))
     for at in (0, size // 2, size - 1):
@@ -122,7 +124,7 @@ def test_one_alone_equals_one_among_many(dtype: str, size: int) -> None:
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_large_networks_one_by_one_give_the_same_bits(dtype: str) -> None:
-    """Where a network fills the cache alone, tiles have one lane."""
+    """Where a network fills the cache, tiles have one lane."""
     s = Settings(task="parity:10", hidden_size=16, epochs=5, dtype=dtype, learning_rate=1.0, momentum=0.5)
     many = trainer.train(s, index=range(4))
     for at in (0, 3):
@@ -130,7 +132,7 @@ def test_large_networks_one_by_one_give_the_same_bits(dtype: str) -> None:
 
 
 def test_the_threads_of_blas_change_nothing() -> None:
-    """Products large enough for BLAS to share out among threads are kept on one."""
+    """Products that are large enough for BLAS to use several threads are computed by one."""
     s = Settings(task="parity:10", hidden_size=16, epochs=3, seeds=3, learning_rate=1.0)
     results = []
     for threads in (1, 2):

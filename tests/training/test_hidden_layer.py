@@ -1,4 +1,4 @@
-"""The hidden layer's two ways give the sums of the definition, whatever the weights."""
+"""Both classes of the hidden layer compute the sums of the definition, for any weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnexp.training.hidden_layer import LANES, Products, TruthTable, is_truth_table
+from nnexp.training.hidden_layer import LANE_MULTIPLE, Products, TruthTable, is_truth_table
 from nnexp.training.tile import numeric_mode
 
 TOLERANCE = {"float64": 1e-13, "float32": 3e-6}
@@ -23,15 +23,15 @@ def table(N: int, bipolar: bool) -> np.ndarray:
 
 
 def both(X: np.ndarray, W1: np.ndarray, D: np.ndarray, dtype: Any, halved: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-    """A and dW1 by doubling and by products."""
+    """A and dW1 by `TruthTable` and by `Products`."""
     M, (K, H, r) = X.shape[1], W1.shape
     found = []
-    for way in ("table", "products"):
+    for kind in (TruthTable, Products):
         A, dW1 = np.empty((M, H, r), dtype), np.empty((K, H, r), dtype)
         weights = W1.astype(dtype)
         hidden = (
             TruthTable(halved, bool((X < 0).any()), weights, A, dW1)
-            if way == "table"
+            if kind is TruthTable
             else Products(np.vstack([X, np.ones(M)]), halved, weights, A, dW1)
         )
         with numeric_mode():
@@ -52,14 +52,14 @@ def both(X: np.ndarray, W1: np.ndarray, D: np.ndarray, dtype: Any, halved: bool)
     scale=st.sampled_from([0.01, 1.0, 10.0]),
     seed=st.integers(0, 1000),
 )
-def test_doubling_a_table_and_multiplying_matrices_are_the_definition(
+def test_both_classes_agree_with_the_definition(
     dtype: str, N: int, H: int, bipolar: bool, halved: bool, scale: float, seed: int
 ) -> None:
-    """A = tanh(X^T W1) and dW1 = sum_m D A X, to rounding, by both ways."""
+    """A = tanh(X^T W1) and dW1 = sum_m D A X, to rounding."""
     rng = np.random.default_rng(seed)
     X = table(N, bipolar)
-    W1 = rng.normal(size=(N + 1, H, LANES)) * scale
-    D = rng.normal(size=(X.shape[1], LANES))
+    W1 = rng.normal(size=(N + 1, H, LANE_MULTIPLE)) * scale
+    D = rng.normal(size=(X.shape[1], LANE_MULTIPLE))
     exact = W1.astype(dtype).astype("float64")
     inputs = np.vstack([X, np.ones(X.shape[1])])
     expected = np.tanh(np.einsum("km,khr->mhr", inputs, exact) * (0.5 if halved else 1.0))
@@ -72,14 +72,14 @@ def test_doubling_a_table_and_multiplying_matrices_are_the_definition(
 @pytest.mark.parametrize("bipolar", [False, True])
 @pytest.mark.parametrize("size", [100.0, 400.0, 1e4, 1e200])
 def test_weights_beyond_the_range_of_powers_are_summed_first(size: float, bipolar: bool) -> None:
-    """Huge weights that cancel: 2^b 2^w would be 0 times infinity, or lose what is left of b + w."""
+    """Huge weights that cancel: 2^b 2^w would be 0 times infinity, or lose the difference that remains of b + w."""
     X = table(2, bipolar)
     rng = np.random.default_rng(0)
-    W1 = rng.normal(size=(3, 2, LANES))
+    W1 = rng.normal(size=(3, 2, LANE_MULTIPLE))
     W1[:, :, ::3] *= size
-    W1[2, :, ::6] = -W1[0, :, ::6]  # where the first input is 1 (binary), b + w1 is nothing
+    W1[2, :, ::6] = -W1[0, :, ::6]  # where the first input is 1 (binary), b + w1 is 0
     W1[1, :, ::6] = 0.25
-    (A, _), (products, _) = both(X, W1, np.zeros((4, LANES)), "float64", False)
+    (A, _), (products, _) = both(X, W1, np.zeros((4, LANE_MULTIPLE)), "float64", False)
     exact = np.tanh(np.einsum("km,khr->mhr", np.vstack([X, np.ones(4)]), W1))
     near = np.abs(W1).max(axis=(0, 1)) < 10
     np.testing.assert_allclose(A[..., near], exact[..., near], atol=1e-14)
@@ -93,20 +93,20 @@ def test_weights_beyond_the_range_of_powers_are_summed_first(size: float, bipola
 
 
 def test_not_finite_weights_stay_in_their_lane() -> None:
-    """nan, and infinity less infinity, are that lane's alone."""
+    """nan, and infinity minus infinity, do not reach other lanes."""
     X = table(2, False)
-    W1 = np.random.default_rng(1).normal(size=(3, 2, LANES))
+    W1 = np.random.default_rng(1).normal(size=(3, 2, LANE_MULTIPLE))
     W1[0, 0, 5] = np.nan
     W1[0, 0, 9], W1[2, 0, 9] = np.inf, -np.inf
-    (A, _), _ = both(X, W1, np.zeros((4, LANES)), "float64", False)
-    bad = np.zeros(LANES, bool)
+    (A, _), _ = both(X, W1, np.zeros((4, LANE_MULTIPLE)), "float64", False)
+    bad = np.zeros(LANE_MULTIPLE, bool)
     bad[[5, 9]] = True
     assert np.isfinite(A[..., ~bad]).all()
     assert np.isnan(A[2, 0, bad]).all()
 
 
-def test_only_full_tables_in_counting_order_are_doubled() -> None:
-    """Rows that are missing, doubled, or in another order are multiplied."""
+def test_only_full_tables_in_counting_order_count_as_truth_tables() -> None:
+    """Tables with rows that are missing, repeated or in another order do not."""
     for N, bipolar in itertools.product(range(1, 8), (False, True)):
         assert is_truth_table(table(N, bipolar))
     X = table(3, False)

@@ -1,4 +1,4 @@
-"""Training: plain gradient descent, with every grade's first epoch, stops, divergence and history as promised."""
+"""Training is plain gradient descent; first epochs, stops, divergence and history are as promised."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from nnexp.network.model import Network
 from nnexp.network.reference import reference
 from nnexp.network.settings import Settings
 from nnexp.training import trainer
-from nnexp.training.lanes import STEPS
+from nnexp.training.lanes import CHECK_INTERVAL
+from nnexp.training.result import concatenate
 
 
 def textbook(s: Settings, index: int = 0) -> tuple[Network, list[float], list[np.ndarray]]:
-    """One network by the textbook, in float64: its weights, and each epoch's loss and p of the right answers."""
+    """One network by the textbook's formulas, in float64: its weights, and the loss and p of each epoch."""
     drawn = initializers.draw(s, [index])
     w = [np.array(part, np.float64) for part in (drawn.W1, drawn.b1, drawn.W2, drawn.b2)]
     X, Y = model.encode(s.truth_table, s.encoding)
@@ -53,7 +54,7 @@ def textbook(s: Settings, index: int = 0) -> tuple[Network, list[float], list[np
 def test_weights_are_those_of_plain_gradient_descent(
     activation: Any, loss: Any, momentum: float, encoding: Any, task: str
 ) -> None:
-    """Every activation, loss, momentum, encoding; against the gradients of `network`, update by update."""
+    """Every activation, loss, momentum and encoding is compared, update by update, with `loss_and_gradients`."""
     s = Settings(
         task=task, activation=activation, loss=loss, momentum=momentum, encoding=encoding, epochs=70, learning_rate=0.8
     )
@@ -68,7 +69,7 @@ def test_weights_are_those_of_plain_gradient_descent(
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
 @pytest.mark.parametrize("hidden", [3, 16, 40])
 def test_many_samples_and_wide_layers_train_the_same_way(activation: Any, hidden: int) -> None:
-    """1,024 samples of 10 inputs: several networks a tile, and one."""
+    """1,024 samples of 10 inputs, with several networks per tile and with one."""
     s = Settings(task="parity:10", activation=activation, hidden_size=hidden, epochs=8, learning_rate=1.0)
     expected, losses, _ = textbook(s, 1)
     r = trainer.train(s, index=[0, 1])
@@ -77,7 +78,7 @@ def test_many_samples_and_wide_layers_train_the_same_way(activation: Any, hidden
 
 
 def test_float32_stays_close_to_float64() -> None:
-    """The same networks, single precision, some epochs on."""
+    """The same networks in single precision, after some epochs."""
     a = trainer.train(Settings(epochs=100, seeds=50))
     b = trainer.train(Settings(epochs=100, seeds=50, dtype="float32"))
     assert b.network.W1.dtype == b.network.b2.dtype == np.float32
@@ -87,7 +88,7 @@ def test_float32_stays_close_to_float64() -> None:
 @settings(max_examples=40, deadline=None, database=None)
 @given(index=st.integers(0, 5000), rate=st.floats(0.5, 5), hidden=st.integers(2, 5))
 def test_first_epochs_are_exact_numbers_of_updates(index: int, rate: float, hidden: int) -> None:
-    """`epochs_to_correct` and `epochs_to_solve` are the updates after which each first holds, found one by one."""
+    """`epochs_to_correct` and `epochs_to_solve` count the updates after which each first holds."""
     s = Settings(epochs=120, learning_rate=rate, hidden_size=hidden)
     _, _, right = textbook(s, index)
     r = trainer.train(s, index=[index])
@@ -104,7 +105,7 @@ def test_first_epochs_are_exact_numbers_of_updates(index: int, rate: float, hidd
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("stop", ["correct", "solved", "confident"])
-def test_a_network_leaves_with_the_weights_of_the_epoch_at_which_it_met_its_stop(stop: Any, dtype: Any) -> None:
+def test_a_stopped_network_has_the_weights_of_the_epoch_at_which_it_met_its_stop(stop: Any, dtype: Any) -> None:
     """Trained for exactly that number of epochs without a stop, it has the same weights, bit for bit."""
     s = Settings(stop=stop, epochs=300, learning_rate=3.0, seeds=60, dtype=dtype)
     r = trainer.train(s)
@@ -125,7 +126,7 @@ def test_a_network_leaves_with_the_weights_of_the_epoch_at_which_it_met_its_stop
 
 
 def test_a_solution_given_at_the_start_is_solved_after_no_update() -> None:
-    """0 is a possible number of epochs, and such a network is never trained."""
+    """0 is a possible number of epochs; such a network is not trained."""
     solution = reference("xnor", "tanh")
     s = Settings(hidden_size=2, stop="confident", epochs=50)
     r = trainer.train(s, initial=solution)
@@ -136,7 +137,7 @@ def test_a_solution_given_at_the_start_is_solved_after_no_update() -> None:
 
 
 def test_history_is_log_spaced_from_the_start_to_the_last_epoch() -> None:
-    """At most 64 points, the first at 0, the last at the end and equal to the final values; the stopped keep theirs."""
+    """At most 64 points, the first at 0, the last with the final values; stopped networks keep their last values."""
     for epochs in (1, 2, 7, 100, 5000, 10_000_000):
         recorded = trainer.recorded_epochs(epochs)
         assert recorded[0] == 0
@@ -164,8 +165,8 @@ def test_history_is_log_spaced_from_the_start_to_the_last_epoch() -> None:
         {"learning_rate": 1e6, "momentum": 0.99, "activation": "sigmoid", "loss": "mse", "stop": "solved"},
     ],
 )
-def test_extremes_are_contained_and_silent(changes: dict[str, Any], dtype: Any) -> None:
-    """Nothing warns; a network is diverged exactly if a weight or logit is not finite, and its loss is then nan."""
+def test_extremes_cause_no_warning_and_no_wrong_loss(changes: dict[str, Any], dtype: Any) -> None:
+    """A network with a weight or logit that is not finite has diverged, and its loss is nan."""
     s = Settings(epochs=100, seeds=70, dtype=dtype, **changes)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -179,20 +180,20 @@ def test_extremes_are_contained_and_silent(changes: dict[str, Any], dtype: Any) 
     assert np.isfinite(r.loss[~r.diverged]).all()
     if changes.get("init_scale") == 1e300 and dtype == "float32":
         assert r.diverged.all()
-        assert (r.epochs_trained <= STEPS).all()
+        assert (r.epochs_trained <= CHECK_INTERVAL).all()
 
 
-def test_the_diverged_leave_no_trace_in_their_neighbours() -> None:
-    """Good and hopeless settings side by side: the good one's bits are those it has alone."""
+def test_diverged_networks_do_not_change_the_others() -> None:
+    """A good setting beside one that diverges has the same bits as alone."""
     good = Settings(epochs=64, seeds=20, dtype="float32")
     hopeless = good.replace(learning_rate=1e300)
-    states = trainer.advance([trainer.start(s) for s in (hopeless, good)], 64)
-    assert states[0].diverged.any()
-    np.testing.assert_array_equal(states[1].network.W1, trainer.train(good).network.W1)
+    results = trainer.advance([trainer.start(s) for s in (hopeless, good)], 64)
+    assert results[0].diverged.any()
+    np.testing.assert_array_equal(results[1].network.W1, trainer.train(good).network.W1)
 
 
 def test_xor_mirrors_xnor_to_the_bit() -> None:
-    """The output's sign turned in the start, XOR trains as XNOR does: the residual is exactly odd."""
+    """With the output's sign changed at the start, XOR trains as XNOR does: the residual is exactly odd."""
     s = Settings(epochs=200, seeds=30)
     p = initializers.draw(s, range(30))
     mirrored = p.with_weights(p.W1, p.b1, -p.W2, -p.b2)
@@ -203,21 +204,22 @@ def test_xor_mirrors_xnor_to_the_bit() -> None:
     np.testing.assert_array_equal(a.loss, b.loss)
 
 
-def test_states_travel_and_are_not_changed_by_advancing() -> None:
-    """A pickled state goes on where it was, and the state that went in is as before."""
+def test_results_can_be_pickled_and_advancing_does_not_change_them() -> None:
+    """A pickled result continues at its epoch, and the result that is continued keeps its arrays."""
     s = Settings(epochs=90, seeds=10, momentum=0.5)
-    state = trainer.start(s)
-    (half,) = trainer.advance([state], 37)
-    assert (state.epoch, half.epoch) == (0, 37)
+    untrained = trainer.start(s)
+    (half,) = trainer.advance([untrained], 37)
+    assert (untrained.epoch, half.epoch) == (0, 37)
     before = half.network.W1.copy()
     (end,) = trainer.advance([pickle.loads(pickle.dumps(half))], 90)  # noqa: S301  our own
     np.testing.assert_array_equal(half.network.W1, before)
     np.testing.assert_array_equal(end.network.W1, trainer.train(s).network.W1)
     assert trainer.advance([end], 90)[0] is end
+    assert (half.is_complete, end.is_complete) == (False, True)
 
 
-def test_a_training_cut_short_has_a_result_at_that_epoch() -> None:
-    """What a pruner sees: loss, accuracy and first epochs as of then, the history not yet reached nan."""
+def test_an_unfinished_training_has_a_result_at_its_epoch() -> None:
+    """A pruner sees loss, accuracy and first epochs up to then; later epochs of the history are nan."""
     s = Settings(epochs=1000, seeds=8)
     (r,) = trainer.advance([trainer.start(s)], 100)
     short = trainer.train(s.replace(epochs=100))
@@ -227,18 +229,18 @@ def test_a_training_cut_short_has_a_result_at_that_epoch() -> None:
     assert np.isfinite(r.history.loss[r.history.epochs <= 100]).all()
 
 
-def test_parts_put_together_are_the_whole() -> None:
+def test_parts_that_are_joined_equal_the_whole() -> None:
     """`concatenate` of networks 0 to 4 and 5 to 9 is networks 0 to 9."""
     s = Settings(epochs=20, seeds=10)
     whole, parts = trainer.train(s), [trainer.train(s, index=range(5)), trainer.train(s, index=range(5, 10))]
-    joined = trainer.concatenate(parts)
+    joined = concatenate(parts)
     np.testing.assert_array_equal(joined.network.W1, whole.network.W1)
     np.testing.assert_array_equal(joined.history.loss, whole.history.loss)
     np.testing.assert_array_equal(joined.index, np.arange(10))
 
 
 def test_wrong_initial_weights_are_named() -> None:
-    """The message gives the array, its shape and the one expected."""
+    """The message names the array, its shape and the expected shape."""
     p = initializers.draw(Settings(hidden_size=3), range(2))
     with pytest.raises(UsageError, match=r"initial\.W1: shape \(2, 3, 2\), expected \(2, 4, 2\)"):
         trainer.train(Settings(hidden_size=4), initial=p)
