@@ -49,7 +49,7 @@ def deliver(tracking: Tracking, sweep: SweepRun, entry: Entry, fresh: bool = Fal
         elif client.get_run(run_id).info.status in ENDED:
             return run_id
         params = [Param(key, str(value)[:PARAM_LIMIT]) for key, value in trial_run.params.items()]
-        client.log_batch(run_id, metrics=timed_metrics(trial_run), params=params)
+        client.log_batch(run_id, metrics=_timed_metrics(trial_run), params=params)
         if any(entry.files.iterdir()):
             client.log_artifacts(run_id, str(entry.files))
         client.set_terminated(run_id, STATUS[trial_run.state], end_time=trial_run.ended_ms)
@@ -80,7 +80,7 @@ def _only_run(client: MlflowClient, sweep: SweepRun, trial: int) -> str:
     return str(first.info.run_id)
 
 
-def timed_metrics(run: TrialRun) -> list[Metric]:
+def _timed_metrics(run: TrialRun) -> list[Metric]:
     """The run's metrics, each with the time at which its epoch was reached, all epochs taking equally long.
 
     The UI's charts show relative time at first. The times depend on the run alone, not on the clock, so that logging

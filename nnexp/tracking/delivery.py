@@ -120,7 +120,7 @@ class Delivery:
                 progress, self._progress = self._progress, None
             if self._queue:
                 self._send_first(send)
-            if progress is not None:
+            if progress is not None and not self._stopped.is_set():
                 self._send_progress(*progress)
 
     def _send_first(self, send: Callable[[Entry, bool], object]) -> None:

@@ -20,7 +20,7 @@ from nnexp.runner.retry import Retry
 from nnexp.runner.session import is_finalized
 from nnexp.stores import Stores
 from nnexp.study import Store, StoredSweep, SweepStudy, open_storage
-from nnexp.tracking.client import translated
+from nnexp.tracking.failures import translated
 from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
 from tests.helpers.podman import wait_for
