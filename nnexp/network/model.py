@@ -39,6 +39,7 @@ The program follows the mathematics where the source text slips:
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
@@ -112,6 +113,23 @@ class Network:
 
     def __len__(self) -> int:
         return len(self.b2)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Network: R = {len(self):,}, {self.n_inputs} {self.encoding} inputs,"
+            f" {self.hidden_size} {self.activation} hidden units, {self.dtype}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The weights of the first network as a table for a notebook: a row per hidden unit, then the output bias."""
+        header = ["", *(f"w{n + 1}" for n in range(self.n_inputs)), "b", "to the output"]
+        rows = [
+            [f"a{k + 1}", *(f"{weight:.4g}" for weight in (*self.W1[0, k], self.b1[0, k], self.W2[0, k]))]
+            for k in range(self.hidden_size if len(self) else 0)
+        ]
+        rows += [["output", *[""] * self.n_inputs, f"{bias:.4g}", ""] for bias in self.b2[:1]]
+        lines = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in (header, *rows)]
+        return f"<p>{html.escape(repr(self))}</p><table>{''.join(lines)}</table>"
 
     @property
     def weights(self) -> Weights:

@@ -79,6 +79,25 @@ class TrainingResult:
     def __len__(self) -> int:
         return len(self.index)
 
+    def __repr__(self) -> str:
+        return f"<TrainingResult: {', '.join(f'{name} {value}' for name, value in self._facts().items())}>"
+
+    def _repr_html_(self) -> str:
+        """The counts of `repr` as a table, for a notebook."""
+        rows = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in self._facts().items())
+        return f"<table>{rows}</table>"
+
+    def _facts(self) -> dict[str, str]:
+        alive = self.loss[~self.diverged]
+        return {
+            "networks": f"{len(self):,}",
+            "epoch": f"{self.epoch:,} of {self.settings.epochs:,}",
+            "correct once": f"{np.isfinite(self.epochs_to_correct).sum():,}",
+            "solved once": f"{np.isfinite(self.epochs_to_solve).sum():,}",
+            "diverged": f"{self.diverged.sum():,}",
+            "median loss": f"{np.median(alive):.4g}" if alive.size else "–",
+        }
+
     @property
     def is_complete(self) -> bool:
         """Whether the last epoch of the setting is reached."""

@@ -241,6 +241,16 @@ def test_a_network_can_be_made_from_lists_and_keeps_its_form():
         assert (same.activation, same.encoding) == ("sigmoid", "bipolar")
 
 
+def test_a_notebook_shows_a_network_as_a_table():
+    """The first network's weights, and the form to which they belong; no network at all is shown too."""
+    p = Network([[[20, 20], [-20, -20]]], [[-30, 10]], [[20, 20]], [-10], activation="sigmoid")
+    assert repr(p) == "<Network: R = 1, 2 binary inputs, 2 sigmoid hidden units, float64>"
+    table = p._repr_html_()
+    assert "<tr><td>a1</td><td>20</td><td>20</td><td>-30</td><td>20</td></tr>" in table
+    assert "<tr><td>output</td><td></td><td></td><td>-10</td><td></td></tr>" in table
+    assert "a1" not in p.select([])._repr_html_()
+
+
 def test_an_unknown_encoding_is_named():
     with pytest.raises(UsageError, match="encoding = 'ternary'"):
         encode(tasks.get("xnor"), "ternary")

@@ -229,6 +229,16 @@ def test_an_unfinished_training_has_a_result_at_its_epoch() -> None:
     assert np.isfinite(r.history.loss[r.history.epochs <= 100]).all()
 
 
+def test_a_notebook_shows_what_became_of_the_networks() -> None:
+    """Counts and the median loss, before training as well."""
+    s = Settings(epochs=200, learning_rate=3.0, seeds=20)
+    r = trainer.train(s)
+    solved = np.isfinite(r.epochs_to_solve).sum()
+    assert f"epoch 200 of 200, correct once {np.isfinite(r.epochs_to_correct).sum()}, solved once {solved}" in repr(r)
+    assert f"<td>median loss</td><td>{np.median(r.loss):.4g}</td>" in r._repr_html_()
+    assert "epoch 0 of 200" in repr(trainer.start(s))
+
+
 def test_parts_that_are_joined_equal_the_whole() -> None:
     """`concatenate` of networks 0 to 4 and 5 to 9 is networks 0 to 9."""
     s = Settings(epochs=20, seeds=10)
