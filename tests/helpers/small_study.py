@@ -9,8 +9,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from nnexp.search import sweep_file
 from nnexp.study import SweepStudy, Worker, open_storage
 
@@ -20,13 +18,6 @@ SPACE: dict[str, Any] = {
     "init": ["glorot_uniform", "he_normal", "uniform"],
 }
 FINAL_METRICS = {"solved_rate": 0.5, "recovery_rate": 0.25}
-
-#: For tests that take long: the embedded store always, the others in slow tests.
-JOURNAL_FIRST = (
-    "journal",
-    pytest.param("sqlite", marks=pytest.mark.slow),
-    pytest.param("postgresql", marks=[pytest.mark.slow, pytest.mark.postgresql]),
-)
 
 
 def make(**changes: Any) -> sweep_file.Sweep:

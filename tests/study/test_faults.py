@@ -19,7 +19,7 @@ import pytest
 from nnexp.study import Store, SweepStudy, Worker, open_storage
 from tests.helpers.postgresql import Server, running
 from tests.helpers.sampling import generator, sample
-from tests.helpers.small_study import FINAL_METRICS, JOURNAL_FIRST, in_child, make, work
+from tests.helpers.small_study import FINAL_METRICS, in_child, make, work
 
 WRITES = (
     "create_new_study",
@@ -32,6 +32,13 @@ WRITES = (
     "set_trial_state_values",
 )
 KILLED = 77
+
+#: The embedded store always; the others in slow tests.
+URLS = (
+    "journal",
+    pytest.param("sqlite", marks=pytest.mark.slow),
+    pytest.param("postgresql", marks=[pytest.mark.slow, pytest.mark.postgresql]),
+)
 
 
 def run_worker(url: str, name: str, sampler: str, last: int) -> int:
@@ -75,7 +82,7 @@ def exit_before(store: Store, last: int) -> list[str]:
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-@pytest.mark.parametrize("url", JOURNAL_FIRST, indirect=True)
+@pytest.mark.parametrize("url", URLS, indirect=True)
 def test_killed_between_any_two_writes(
     url: str, another: Callable[[], Store], sampler: str, request: pytest.FixtureRequest
 ) -> None:

@@ -10,10 +10,8 @@ from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 
 from nnexp.study import Store
-from tests.helpers.small_study import JOURNAL_FIRST
 
 
-@pytest.mark.parametrize("url", JOURNAL_FIRST, indirect=True)
 class TestStorageContract(StorageTestCase):
     """The storage that Optuna's samplers and pruners receive behaves as Optuna's own storages do."""
 
