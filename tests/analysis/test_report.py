@@ -307,7 +307,7 @@ def wide(*, every_factor: bool) -> list[RunRecord]:
 def test_tables_fit_a_page_and_scroll_in_a_narrower_window(tmp_path: Path) -> None:
     """Nothing is cut at 1280 pixels, whatever is varied; at 700 the table moves, not the page."""
     widths = "boxes => boxes.map(box => [box.clientWidth, box.scrollWidth])"
-    page = tmp_path / "report"
+    page = tmp_path / "report.html"
     with chromium() as browser:
         for every_factor, columns_shown in ((False, 13), (True, 17)):
             records = wide(every_factor=every_factor)

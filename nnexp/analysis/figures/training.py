@@ -118,7 +118,9 @@ def solving_curves(
             axes.set_ylim(0, 1)
             axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
             axes.set_xlabel("epoch")
-            axes.set_title("the best settings" if kind == "settings" else "all settings, by hidden units")
+            axes.set_title(
+                "the first settings of the ranking" if kind == "settings" else "all settings, by hidden units"
+            )
             title, wide = (None, 3) if kind == "settings" else ("hidden units", 7)
             axes.legend(
                 title=title, loc="upper left", bbox_to_anchor=(-0.02, -0.16), ncols=wide, fontsize=8, columnspacing=1.2
