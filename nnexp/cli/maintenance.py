@@ -31,7 +31,7 @@ def doctor(name: str | None, repair: bool, deliver: bool, stores: Stores, as_jso
         raise UsageError("--repair and --deliver: run one after the other; --deliver examines only the spool")
     found = doctor.deliver(stores, name) if deliver else doctor.examine(stores, name, repair=repair)
     if as_json:
-        print_json([finding.plain() for finding in found])
+        print_json(found)
     else:
         for finding in found:
             click.echo(finding.line)
@@ -60,7 +60,7 @@ def replay(run: str, stores: Stores, as_json: bool) -> int:
 
     result = replay(run, stores)
     if as_json:
-        print_json(result.plain())
+        print_json(result)
     else:
         click.echo(result.text)
     return 0 if result.identical else 1

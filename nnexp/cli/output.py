@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import sys
@@ -86,7 +87,7 @@ def print_pairs(rows: Iterable[tuple[str, str]]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print ``value`` as JSON; nan and infinity become null."""
+    """Print ``value`` as JSON; nan and infinity become null, dataclasses objects."""
     from nnexp.network.network_file import plain
 
-    click.echo(json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False))
+    click.echo(json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False, default=dataclasses.asdict))

@@ -24,7 +24,7 @@ def status(name: str | None, stores: Stores, as_json: bool) -> None:
 
     found = status(stores, name)
     if as_json:
-        print_json(found.plain())
+        print_json(found)
         return
     sweeps = [
         {
@@ -36,10 +36,10 @@ def status(name: str | None, stores: Stores, as_json: bool) -> None:
             "workers": len(sweep.workers),
             "best": "–" if sweep.best is None else f"{sweep.objective} {sweep.best:.4g}",
         }
-        for sweep in found.sweeps
+        for sweep in found
     ]
     print_records(sweeps, "Sweeps" if sweeps else "No sweeps in this store")
-    workers = [{"sweep": sweep.name, **worker} for sweep in found.sweeps for worker in sweep.workers]
+    workers = [{"sweep": sweep.name, **worker} for sweep in found for worker in sweep.workers]
     if workers:
         print_records(workers, "Workers")
 

@@ -1,12 +1,11 @@
-"""Faults of a sweep's stores: found by comparing study, tracking store and spool, and repaired on request."""
+"""Faults of a sweep's stores: found by comparing study, tracking store and outbox, and repaired on request."""
 
 from __future__ import annotations
 
 import functools
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from nnexp._redact import redact
 from nnexp.analysis.results import IMPORTANCE, REPORT
@@ -40,7 +39,7 @@ class Finding:
         kind: ``zombie`` (a trial or run that is RUNNING without a worker), ``orphan`` (a run without its trial or
             parent), ``missing`` (a finished trial without a run), ``incomplete`` (a run without all its curves, metrics
             and artifacts), ``double`` (a trial with several runs), ``overrun`` (more trials than the budget),
-            ``undelivered`` (finished trials left in the spool), ``unconcluded`` (a finished sweep that is not
+            ``undelivered`` (finished trials left in the outbox), ``unconcluded`` (a finished sweep that is not
             finalized), ``foreign`` (its runs are of another study of that name), ``unreadable``.
         line: the fault in words.
         repaired: whether it was found before a repair, and not after it.
@@ -50,10 +49,6 @@ class Finding:
     kind: str
     line: str
     repaired: bool = False
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
 
 
 def examine(stores: Stores, name: str | None = None, *, repair: bool = False) -> list[Finding]:
@@ -70,25 +65,25 @@ def examine(stores: Stores, name: str | None = None, *, repair: bool = False) ->
         Interrupted: a signal during a repair.
     """
     with signals.handled() as interrupted, open_storage(stores.storage, create=False) as storage:
-        tracking, spool = Tracking(stores.tracking_uri), Outbox(stores.spool)
+        tracking, outbox = Tracking(stores.tracking_uri), Outbox(stores.spool)
         names = [name] if name is not None else [each.name for each in SweepStudy.list_all(storage)]
         found: list[Finding] = []
         for each in names:
             study = SweepStudy.open(storage, each)
             try:
-                examination = Examination(study, tracking, spool)
+                examination = Examination(study, tracking, outbox)
                 faults = list(examination.findings())
                 if faults and repair:
                     finalize = any(fault.kind not in HARMLESS for fault in faults)
                     repairs.repair(study, stores, interrupted, examination.damaged, finalize=finalize)
-                    faults = _compared(faults, list(Examination(study, tracking, spool).findings()))
+                    faults = _compared(faults, list(Examination(study, tracking, outbox).findings()))
             except Interrupted:
                 raise
             except NnexpError as error:
                 faults = [Finding(each, "unreadable", f"{each}: {error}")]
             found += faults
         if name is None:
-            found += _unknown_sweeps(spool, set(names))
+            found += _unknown_sweeps(outbox, set(names))
         return found
 
 
@@ -100,16 +95,18 @@ def _compared(before: list[Finding], after: list[Finding]) -> list[Finding]:
     ]
 
 
-def _unknown_sweeps(spool: Outbox, known: set[str]) -> Iterator[Finding]:
-    """What the spool holds of sweeps that the study store does not have."""
-    for name in spool.sweeps():
+def _unknown_sweeps(outbox: Outbox, known: set[str]) -> Iterator[Finding]:
+    """What the outbox holds of sweeps that the study store does not have."""
+    for name in outbox.sweeps():
         if name not in known:
-            line = f"{name}: {len(spool.entries(name))} trials wait in the spool, and the study store has no such sweep"
-            yield Finding(name, "orphan", f"{line}; name its store with --storage, or remove {spool.root / name}")
+            line = (
+                f"{name}: {len(outbox.entries(name))} trials wait in the spool, and the study store has no such sweep"
+            )
+            yield Finding(name, "orphan", f"{line}; name its store with --storage, or remove {outbox.root / name}")
 
 
 def deliver(stores: Stores, name: str | None = None) -> list[Finding]:
-    """Deliver to MLflow what waits in the spool.
+    """Deliver to MLflow what waits in the outbox.
 
     Returns:
         For each sweep what was delivered (repaired) and what still waits.
@@ -117,19 +114,19 @@ def deliver(stores: Stores, name: str | None = None) -> list[Finding]:
     Raises:
         NotFoundError: no study store. StoreError: a store cannot be opened. Interrupted: a signal.
     """
-    spool = Outbox(stores.spool)
-    waiting = [each for each in ([name] if name is not None else spool.sweeps()) if spool.entries(each)]
+    outbox = Outbox(stores.spool)
+    waiting = [each for each in ([name] if name is not None else outbox.sweeps()) if outbox.entries(each)]
     if not waiting:
         return []
     found: list[Finding] = []
     with signals.handled() as interrupted, open_storage(stores.storage, create=False) as storage:
         for each in waiting:
-            before = len(spool.entries(each))
+            before = len(outbox.entries(each))
             try:
                 repairs.deliver(SweepStudy.open(storage, each), stores, interrupted)
             except (NotFoundError, StoreError) as error:
                 found.append(Finding(each, "undelivered", f"{each}: {error}"))
-            left = len(spool.entries(each))
+            left = len(outbox.entries(each))
             if before > left:
                 found.append(Finding(each, "undelivered", f"{each}: {before - left} trials delivered", repaired=True))
             if left:
@@ -140,8 +137,8 @@ def deliver(stores: Stores, name: str | None = None) -> list[Finding]:
 class Examination:
     """One comparison of a sweep's stores, each of them read once."""
 
-    def __init__(self, study: SweepStudy, tracking: Tracking, spool: Outbox) -> None:
-        self.study, self.tracking, self.spool = study, tracking, spool
+    def __init__(self, study: SweepStudy, tracking: Tracking, outbox: Outbox) -> None:
+        self.study, self.tracking, self.outbox = study, tracking, outbox
         self.name = study.name
         self.has_workers = bool(study.live_workers())  # first, since it takes time
         self.trials = {trial.number: trial for trial in study.trials()}
@@ -152,7 +149,7 @@ class Examination:
         for run in self.runs:
             if run.status in ENDED:
                 self.ended.setdefault(run.trial, []).append(run)
-        self.waiting = {entry.trial for entry in spool.entries(self.name)}
+        self.waiting = {entry.trial for entry in outbox.entries(self.name)}
 
     def findings(self) -> Iterator[Finding]:
         """Every fault; of a sweep with workers only those that trials in training cannot explain."""
@@ -215,7 +212,7 @@ class Examination:
             if number not in self.finished:
                 state = "is in the spool, but not finished in the study"
             yield f"trial {number} {state}"
-        if left := self.spool.incomplete(self.name):
+        if left := self.outbox.incomplete(self.name):
             yield f"{left} half-written entries are in the spool"
 
     def _missing(self) -> Iterator[str]:

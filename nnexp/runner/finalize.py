@@ -90,24 +90,24 @@ class Finalization:
     def restore(self, executor: Executor) -> tuple[list[RunRecord], list[int]]:
         """Bring every finished trial to MLflow exactly once.
 
-        A trial that another living worker finished is awaited; one that is in no spool any more is trained again.
+        A trial that another living worker finished is awaited; one that is in no outbox any more is trained again.
 
         Returns:
             The one run of each trial, and the numbers of the trials that were trained again.
         """
         session, restored = self.session, []
         while lost := self._lost(runs := self.tracking.trial_runs(self.run)):
-            waiting = {entry.trial: entry for entry in session.spool.entries(session.study.name)}
+            waiting = {entry.trial: entry for entry in session.outbox.entries(session.study.name)}
             dead = session.worker.dead_workers()
-            before = session.writer.delivered
+            before = session.delivery.delivered
             for trial in lost:
                 if trial.number in waiting:
-                    session.writer.put(waiting[trial.number], fresh=False)
+                    session.delivery.put(waiting[trial.number], fresh=False)
                 elif trial.state == "FAIL" or trial.owner in (None, session.worker.id) or trial.owner in dead:
-                    session.writer.put(self.train_again(executor, trial), fresh=False)
+                    session.delivery.put(self.train_again(executor, trial), fresh=False)
                     restored.append(trial.number)
             session.drain()
-            pause = 0.0 if session.writer.delivered > before else TICK
+            pause = 0.0 if session.delivery.delivered > before else TICK
             signals.sleep(pause, session.options.interrupted)
         counted = {each.trial: each.run_id for each in reversed(runs)}  # of a trial's runs the first counts
         for each in runs:
@@ -121,21 +121,21 @@ class Finalization:
         return [trial for trial in self.session.study.trials() if trial.is_finished and trial.number not in ended]
 
     def train_again(self, executor: Executor, trial: Trial) -> Entry:
-        """Write a finished trial's results to the spool once more: the same networks to the bit.
+        """Train a finished trial again, to the same bits, and write it to the outbox.
 
         Raises:
-            UsageError: the trial's params are not the sweep's. StoreError: the spool cannot be written.
+            UsageError: the trial's params are not the sweep's. StoreError: the outbox cannot be written.
         """
-        spool, sweep = self.session.spool, self.session.study.sweep
+        outbox, sweep = self.session.outbox, self.session.study.sweep
         began = trial.started.timestamp() if trial.started else time.time()
         settings = sweep.settings(trial.params, seeds=int(trial.attrs.get("networks", 0)) or None)
         if trial.state == "FAIL":
             reason = str(trial.attrs.get("error", "unknown"))
-            return write_failed(spool, sweep, trial.number, settings, reason, began)
+            return write_failed(outbox, sweep, trial.number, settings, reason, began)
         epochs = int(trial.attrs.get("epochs", settings.epochs))
         trained = jobs.train(executor, settings, np.arange(settings.seeds), self.session.workers, until=epochs)
         state: FinishedState = "PRUNED" if trial.state == "PRUNED" else "COMPLETE"
-        return write_trained(spool, sweep, trial.number, settings, trained, state, epochs=epochs, began=began)[0]
+        return write_trained(outbox, sweep, trial.number, settings, trained, state, epochs=epochs, began=began)[0]
 
     def _retest(self, found: SweepResults, executor: Executor) -> None:
         """Train the best setting on fresh networks: the selected best of many settings looks better than it is."""

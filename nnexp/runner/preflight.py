@@ -19,23 +19,21 @@ def check(stores: Stores, sweep: str | None = None) -> None:
     Raises:
         StoreError: they cannot; it names every problem and what to do.
     """
-    if found := problems(stores.tracking_uri, stores.storage, stores.spool, sweep):
+    if found := problems(stores, sweep):
         raise StoreError("; also: ".join(found))
 
 
-def problems(tracking_uri: str, storage: str, spool: Path, sweep: str | None = None) -> list[str]:
+def problems(stores: Stores, sweep: str | None = None) -> list[str]:
     """The problems of the stores, one line each, with what to do; empty if there are none.
 
     A store that does not exist yet and can be created is no problem.
 
     Args:
-        tracking_uri: MLflow's store.
-        storage: Optuna's.
-        spool: the directory of finished trials that wait for delivery.
+        stores: to be checked.
         sweep: the sweep that is about to run; if it exists, it is checked that its run can be written.
     """
-    found = [*_environment(), *_distinct(tracking_uri, storage), *_spool(spool)]
-    return found or _tracking(tracking_uri, sweep)
+    found = [*_environment(), *_distinct(stores.tracking_uri, stores.storage), *_spool(stores.spool)]
+    return found or _tracking(stores.tracking_uri, sweep)
 
 
 def _environment() -> list[str]:

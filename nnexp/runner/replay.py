@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,10 +34,6 @@ class Replay:
     difference: str
     recorded: dict[str, str]
     here: dict[str, str]
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
 
     @property
     def text(self) -> str:

@@ -41,7 +41,7 @@ def work(
         max_minutes: claim no trial after this long, and end.
         jobs: processes that train.
         pool: as `pool.open_pool` takes it.
-        offline: leave the runs in the spool.
+        offline: leave the runs in the outbox.
         progress: is called, often, with how far the present sweep is.
 
     Raises:

@@ -43,7 +43,7 @@ class Options:
         interrupted: returns the number of a signal that asked for the end, or None.
         jobs: processes that train; None for one per core.
         pool: as `pool.open_pool` takes it.
-        offline: leave finished trials in the spool.
+        offline: leave finished trials in the outbox.
         progress: is called, often, with how far the sweep is.
         deadline: `time.monotonic` after which no trial is claimed.
     """
@@ -70,7 +70,7 @@ class Session:
 
     Attributes:
         parent: where finished trials are delivered to; None offline.
-        spool: where they wait. writer: delivers them.
+        outbox: where they wait. delivery: the thread that delivers them.
         retry: repeats calls to the tracking store while it does not answer.
         workers: how many tasks the training pool runs at once.
     """
@@ -78,8 +78,8 @@ class Session:
     study: SweepStudy
     worker: Worker
     parent: Parent | None
-    spool: Outbox
-    writer: Delivery
+    outbox: Outbox
+    delivery: Delivery
     retry: Retry
     options: Options
     workers: int
@@ -113,27 +113,27 @@ class Session:
             pool.abandon(executor)
 
     def deliver_leftovers(self) -> None:
-        """Hand to the writer what an earlier process left in the spool, of trials that the study has as finished."""
+        """Deliver what an earlier process left in the outbox, of trials that are finished in the study."""
         finished = {trial.number for trial in self.study.trials() if trial.is_finished}
-        for entry in self.spool.entries(self.study.name):
+        for entry in self.outbox.entries(self.study.name):
             if entry.trial in finished:
-                self.writer.put(entry, fresh=False)
+                self.delivery.put(entry, fresh=False)
 
     def drain(self) -> None:
-        """Wait until everything handed to the writer is delivered.
+        """Wait until every finished trial of this session is delivered.
 
         Raises:
             StoreError: the store did not answer for `DRAIN_LIMIT` seconds, or refused an entry; what was not delivered
-                waits in the spool.
+                waits in the outbox.
             Interrupted: a signal.
         """
-        writer, limit = self.writer, time.monotonic() + DRAIN_LIMIT
-        while writer.waiting and not (writer.unreachable and time.monotonic() > limit):
+        delivery, limit = self.delivery, time.monotonic() + DRAIN_LIMIT
+        while delivery.waiting and not (delivery.unreachable and time.monotonic() > limit):
             self.check_signals()
-            if not writer.unreachable:
+            if not delivery.unreachable:
                 limit = time.monotonic() + DRAIN_LIMIT
             time.sleep(0.02)
-        if left := writer.waiting + writer.refused:
+        if left := delivery.waiting + delivery.refused:
             raise StoreError(
                 f"{left} finished trials are not in MLflow yet and wait in the spool; "
                 "deliver them: nnexp doctor --deliver"
@@ -153,29 +153,29 @@ def joined(study: SweepStudy, stores: Stores, options: Options) -> Iterator[Sess
     if not options.offline:
         tracking = retry.call(lambda: Tracking(stores.tracking_uri))
         parent = Parent(tracking, prepare_parent_run(study, tracking, retry))
-    spool = Outbox(stores.spool)
-    spool.clean()
+    outbox = Outbox(stores.spool)
+    outbox.clean()
     worker = Worker.join(study)
-    writer = open_writer(parent, study.sweep.lease)
-    with _leaving(worker, writer), worker.keep_beating():
-        yield Session(study, worker, parent, spool, writer, retry, options, options.jobs or pool.default_jobs())
+    delivery = open_delivery(parent, study.sweep.lease)
+    with _leaving(worker, delivery), worker.keep_beating():
+        yield Session(study, worker, parent, outbox, delivery, retry, options, options.jobs or pool.default_jobs())
 
 
 @contextlib.contextmanager
-def _leaving(worker: Worker, writer: Delivery) -> Iterator[None]:
+def _leaving(worker: Worker, delivery: Delivery) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        writer.close(CLOSING_TIME)
+        delivery.close(CLOSING_TIME)
         with contextlib.suppress(NnexpError):  # the block's own error says more; others detect a worker that is gone
             worker.leave()
         raise
-    writer.close(CLOSING_TIME)
+    delivery.close(CLOSING_TIME)
     worker.leave()
 
 
-def open_writer(parent: Parent | None, lease: float) -> Delivery:
-    """A writer to the sweep's runs; without a parent run one that leaves everything in the spool."""
+def open_delivery(parent: Parent | None, lease: float) -> Delivery:
+    """The delivery of finished trials to the sweep's runs; without a parent run they stay in the outbox."""
     if parent is None:
         return Delivery(None, log.warning)
     return Delivery(

@@ -32,18 +32,7 @@ class SweepState:
     workers: list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Status:
-    """All sweeps, or the one asked for."""
-
-    sweeps: list[SweepState]
-
-    def plain(self) -> list[dict[str, Any]]:
-        """As JSON."""
-        return [vars(sweep) for sweep in self.sweeps]
-
-
-def status(stores: Stores, name: str | None = None) -> Status:
+def status(stores: Stores, name: str | None = None) -> list[SweepState]:
     """The state of every sweep, or of one.
 
     Raises:
@@ -51,7 +40,7 @@ def status(stores: Stores, name: str | None = None) -> Status:
     """
     with open_storage(stores.storage, create=False) as storage:
         names = [name] if name is not None else [stored.name for stored in SweepStudy.list_all(storage)]
-        return Status([_sweep(SweepStudy.open(storage, each)) for each in names])
+        return [_sweep(SweepStudy.open(storage, each)) for each in names]
 
 
 def _sweep(study: SweepStudy) -> SweepState:

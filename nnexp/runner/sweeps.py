@@ -43,7 +43,7 @@ def sweep(
         stores: where studies and runs are; by default from the environment, else in the working directory.
         jobs: processes that train; by default one per core.
         pool: as `pool.open_pool` takes it.
-        offline: leave the runs in the spool; there is no summary then (None).
+        offline: leave the runs in the outbox; there is no summary then (None).
         progress: is called, often, with how far the sweep is.
 
     Raises:
@@ -123,7 +123,7 @@ def stop(name: str, *, stores: Stores) -> None:
 
 
 def delete(name: str, *, stores: Stores) -> None:
-    """Remove a sweep from the study store, the tracking store and the spool.
+    """Remove a sweep from the study store, the tracking store and the outbox.
 
     Raises:
         NotFoundError: it is in neither store.

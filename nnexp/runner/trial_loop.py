@@ -4,13 +4,13 @@ The steps of a trial, in an order that survives a kill at any instant:
 
 1. the worker claims it in the study (compare-and-set: one worker has it, or after that one's death another);
 2. its networks are trained and graded in the pool;
-3. its results are written to the spool (a directory, renamed into place);
-4. it is finished in the study (compare-and-set: the first worker succeeds, a later one removes its spool entry);
-5. the writer delivers the spool entry to MLflow and removes it.
+3. its results are written to the outbox (a directory, renamed into place);
+4. it is finished in the study (compare-and-set: the first worker succeeds, a later one removes its own entry);
+5. a thread delivers the entry to MLflow and removes it.
 
 After a kill before step 4 the trial is taken back and trained again, to the bit. After a kill after step 4 the entry
-is in the spool, and is delivered at the next start. If the spool is lost, the finished trial has no run, and is trained
-again when the sweep is finalized.
+is in the outbox, and is delivered at the next start. If the outbox is lost, the finished trial has no run, and is
+trained again when the sweep is finalized.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class TrialLoop:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.study, self.worker, self.writer = session.study, session.worker, session.writer
+        self.study, self.worker, self.delivery = session.study, session.worker, session.delivery
         sweep = session.study.sweep
         self.adaptive = sweep.seeds if isinstance(sweep.seeds, AdaptiveSeeds) else None
         self.lookahead = jobs.lookahead(sweep)
@@ -204,11 +204,11 @@ class TrialLoop:
         return [metrics.get(name) for name in self.study.sweep.objective]
 
     def _finish(self, trial: TrialInTraining) -> None:
-        """Write a trial to the spool, finish it in the study and hand it to the writer, in this order."""
+        """Write a trial to the outbox, finish it in the study and deliver it, in this order."""
         state: FinishedState = "PRUNED" if trial.pruned else "COMPLETE"
         trained = trial.trained
         entry, metrics = write_trained(
-            self.session.spool,
+            self.session.outbox,
             self.study.sweep,
             trial.claim.number,
             trial.settings,
@@ -222,7 +222,7 @@ class TrialLoop:
         # With the numbers of networks and epochs, a run that is lost before its delivery can be trained again.
         attrs = {**metrics, "networks": len(trained.result.index), "epochs": trial.epoch}
         if self.worker.finish(trial.claim, state, values, attrs):
-            self.writer.put(entry, fresh=trial.claim.attempt == 1)
+            self.delivery.put(entry, fresh=trial.claim.attempt == 1)
         else:
             entry.remove()  # this process slept; meanwhile another worker took the trial over and finished it
 
@@ -272,7 +272,7 @@ class TrialLoop:
         """Pass on how far the sweep is: to the caller, and to the parent run."""
         counts, best = self.study.counts(), self.study.best()
         seconds = time.monotonic() - self.began
-        waited, self._waited = self._waited, self.writer.waited
+        waited, self._waited = self._waited, self.delivery.waited
         rate = self.networks / seconds if seconds > 0 else 0.0
         value = best.values[0] if best is not None and best.values else None
         if value is not None and not math.isfinite(value):
@@ -284,13 +284,13 @@ class TrialLoop:
             networks_per_second=rate,
             best=value,
             objective=objective,
-            waiting_for_tracking=self.writer.waited > waited,
+            waiting_for_tracking=self.delivery.waited > waited,
             failed=counts.failed,
-            spool=self.writer.waiting,
+            spool=self.delivery.waiting,
         )
         if self.session.options.progress is not None:
             self.session.options.progress(progress)
         metrics = {"trials_done": float(counts.finished), "networks_per_second": rate}
         if value is not None:
             metrics[f"best_{objective}"] = value
-        self.writer.progress(counts.finished, metrics)
+        self.delivery.progress(counts.finished, metrics)

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -280,7 +281,7 @@ def test_all_damage_at_once_is_repaired(where: Stores, sound: Path) -> None:
 
 def repair(where: Stores, answer: Path) -> None:
     """`nnexp doctor --repair --json`, in a process of its own."""
-    answer.write_text(json.dumps([finding.plain() for finding in doctor.examine(where, repair=True)]))
+    answer.write_text(json.dumps([asdict(finding) for finding in doctor.examine(where, repair=True)]))
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ def stores(tmp_path: Path) -> Stores:
 
 def found(stores: Stores, sweep: str | None = None) -> list[str]:
     """The problems; each must be one line."""
-    lines = preflight.problems(stores.tracking_uri, stores.storage, stores.spool, sweep)
+    lines = preflight.problems(stores, sweep)
     assert all("\n" not in line for line in lines)
     return lines
 

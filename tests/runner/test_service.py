@@ -92,7 +92,7 @@ def test_a_sweep_of_a_newer_version_does_not_keep_a_worker_from_the_others(
         storage.storage.set_study_user_attr(newer, "nnexp:sweep", {"schema": 99, "text": "?"})
     with caplog.at_level(logging.WARNING, "nnexp"):
         service.work(where, drain=True, pool="inline", offline=True)
-        assert [(state.name, state.state) for state in status.status(where).sweeps] == [("s", "done")]
+        assert [(state.name, state.state) for state in status.status(where)] == [("s", "done")]
     assert "sweep 'newer' was created by a newer nnexp" in caplog.text
 
 
