@@ -197,7 +197,7 @@ def bad_together(rng: random.Random) -> Iterator[Case]:
     grid = grid.replace("{ low = 1e-3, high = 10.0, log = true }", "0.5")
     for trials in [7, 9, *(rng.randint(10, 10**6) for _ in range(8))]:
         yield file_case(grid.replace("trials = 12", f"trials = {trials}"), "trials")
-    for task in ("and", "or", "nand", "nor", "majority:3", "parity:4"):
+    for task in ("and", "or", "nand", "nor", "majority:3", "majority:5"):
         for metric in ("recovery_rate", "contains_rate", "mirror_rate", "reference_distance_median"):
             text = PLAIN.replace('"xnor"', f'"{task}"').replace('"recovery_rate"', f'"{metric}"')
             yield file_case(text, "objective")
