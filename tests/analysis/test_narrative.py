@@ -15,6 +15,7 @@ from nnexp.analysis.narrative import sentences
 from nnexp.analysis.significance import Outcomes
 from nnexp.analysis.summarize import summarize_records
 from nnexp.analysis.summary import Summary
+from nnexp.tracking.schema import RunRecord
 from tests.helpers.made_up_sweep import run, sweep
 
 
@@ -169,6 +170,19 @@ def test_stop_rule_and_sampler_are_stated() -> None:
     notes = " ".join(summarize_records("s", records, sampler="tpe").notes)
     assert "stop = solved: networks that stop early are not saturated" in notes
     assert "describe those tried, not the whole search space" in notes
+
+
+def test_trials_of_an_earlier_version_are_named() -> None:
+    """Runs without `needed_rate` were graded by the rule of nnexp 0.1.0: all of them, or so many of them."""
+    old = run(0, recovery_rate=0.5, solved_rate=0.5)
+    new = run(1, recovery_rate=0.5, solved_rate=0.5, needed_rate=0.1)
+
+    def earlier(*records: RunRecord) -> list[str]:
+        return [note for note in summarize_records("s", records).notes if "earlier rule" in note]
+
+    assert earlier(old)[0].startswith("nnexp 0.1.0 graded all trials by an earlier rule")
+    assert "graded 1 of the 2 trials, not comparable with the others, by" in earlier(old, new)[0]
+    assert earlier(new) == []
 
 
 COUNTS = st.one_of(st.sampled_from([0, 1, 63, 64]), st.integers(0, 64))
