@@ -70,12 +70,12 @@ def work(
                 log.warning("nnexp: %s", error)
                 signals.sleep(SET_ASIDE, interrupted)
                 continue
-            # Later is never for a batch job.
-            ready = [each for each in studies if each.name not in failures or _is_due(each.name, retry_at, drain)]
+            ready = [study for study in studies if time.monotonic() >= retry_at.get(study.name, 0.0)]
             for study in ready:
                 failures.pop(study.name, None)
                 if (failure := _failure(study, stores, options, named=bool(sweeps))) is not None:
-                    failures[study.name], retry_at[study.name] = failure, time.monotonic() + SET_ASIDE
+                    failures[study.name] = failure
+                    retry_at[study.name] = math.inf if drain else time.monotonic() + SET_ASIDE
             if not ready and drain:
                 break
             if not ready:
@@ -84,16 +84,12 @@ def work(
             raise next(iter(failures.values()))
 
 
-def _is_due(name: str, retry_at: dict[str, float], drain: bool) -> bool:
-    return not drain and time.monotonic() >= retry_at[name]
-
-
 def _failure(study: SweepStudy, stores: Stores, options: Options, *, named: bool) -> Exception | None:
     """Work on one sweep; returns what went wrong with this sweep, if anything did.
 
     Raises:
         NotFoundError: a sweep that was named is gone; any other that was deleted meanwhile is simply left.
-        NnexpError: the fault is not the sweep's or its stores'. Interrupted: a signal.
+        NnexpError, MemoryError: the fault is not the sweep's or its stores'. Interrupted: a signal.
     """
     try:
         work_on(study, stores, options)
@@ -104,7 +100,7 @@ def _failure(study: SweepStudy, stores: Stores, options: Options, *, named: bool
         if named:
             raise
         log.warning("nnexp: sweep %r was deleted", study.name)
-    except NnexpError:
+    except (NnexpError, MemoryError):
         raise
     except Exception as error:  # a bug that one sweep meets must not keep a service from the others
         log.warning("nnexp: sweep %r is set aside: unexpected %s: %s", study.name, type(error).__name__, error)
