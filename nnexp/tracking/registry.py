@@ -33,8 +33,8 @@ from nnexp.tracking.schema import SWEEP, TRIAL, SweepRun
 from nnexp.tracking.store import Tracking
 
 ALIAS = "champion"
-INDEX = "nnexp.network"
-RATE, LOW, HIGH, NETWORKS = "nnexp.retest_rate", "nnexp.retest_low", "nnexp.retest_high", "nnexp.retest_networks"
+#: Tags of a version: the run and the index of its network, and the lower end of its re-test's interval.
+RUN, INDEX, LOW = "nnexp.run_id", "nnexp.network", "nnexp.retest_low"
 
 _CODE = Path(__file__).with_name("pyfunc_model.py")
 
@@ -138,7 +138,7 @@ def _find(tracking: Tracking, name: str, candidate: Candidate) -> ModelVersion |
     """The candidate's version, if it is registered already."""
     version: ModelVersion
     for version in pages(tracking.client.search_model_versions, f"name = '{name}'"):
-        same = version.tags.get("nnexp.run_id") == candidate.run_id
+        same = version.tags.get(RUN) == candidate.run_id
         if same and version.tags.get(INDEX) == str(candidate.network["index"]):
             return version
     return None
@@ -154,16 +154,13 @@ def _create_version(tracking: Tracking, sweep: SweepRun, name: str, candidate: C
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     model = _log_model(tracking, sweep, name, candidate)
-    metrics = candidate.metrics
     tags = {
         SWEEP: sweep.name,
         TRIAL: str(candidate.trial),
-        "nnexp.run_id": candidate.run_id,
+        RUN: candidate.run_id,
         INDEX: str(candidate.network["index"]),
-        RATE: repr(metrics["retest_rate"]),
-        LOW: repr(metrics["retest_low"]),
-        HIGH: repr(metrics["retest_high"]),
-        NETWORKS: str(candidate.networks),
+        **{f"nnexp.{key}": repr(value) for key, value in candidate.metrics.items()},
+        "nnexp.retest_networks": str(candidate.networks),
     }
     return tracking.client.create_model_version(
         name,

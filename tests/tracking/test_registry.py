@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nnexp.errors import NotFoundError
+from nnexp.recovery.intervals import wilson
 from nnexp.stores import Stores
 from nnexp.tracking import registry
 from nnexp.tracking.load_model import load_network
@@ -67,7 +68,17 @@ def test_model_is_logged_with_signature_example_and_metrics(tracking: Tracking) 
     register(tracking, sweep, candidate(task="xor"))
     version = tracking.client.get_model_version_by_alias("xor", "champion")
     assert version.run_id == sweep.run_id
-    assert (version.tags["nnexp.trial"], version.tags["nnexp.retest_rate"]) == ("12", "0.6")
+    low, high = (repr(float(end)) for end in wilson(600, 1000))
+    assert {key: value for key, value in version.tags.items() if key.startswith("nnexp.")} == {
+        "nnexp.sweep": sweep.name,
+        "nnexp.trial": "12",
+        "nnexp.run_id": "r1",
+        "nnexp.network": "3",
+        "nnexp.retest_rate": "0.6",
+        "nnexp.retest_low": low,
+        "nnexp.retest_high": high,
+        "nnexp.retest_networks": "1000",
+    }
     (output,) = tracking.client.get_run(sweep.run_id).outputs.model_outputs
     model = tracking.client.get_logged_model(output.model_id)
     assert model.status == "READY"

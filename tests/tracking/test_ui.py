@@ -1,4 +1,4 @@
-"""`nnexp ui`'s server: it answers, shows no secret, and leaves nothing behind."""
+"""The server of `nnexp ui`: it answers, shows no secret, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.helpers.sampling import sample
 
 @pytest.mark.slow
 def test_server_answers_until_the_end_of_the_block(tmp_path: Path) -> None:
-    """On a free loopback port; neither its arguments nor its workers' hold the store's address; all of them end."""
+    """On a free port; no argument of its processes contains the store's address; all of its processes end."""
     with ui.running(f"sqlite:///{tmp_path}/mlflow-secret.db", port=0) as (address, process, _):
         assert address.startswith("http://localhost:")
         with urllib.request.urlopen(f"{address}/health") as answer:  # noqa: S310  our own
@@ -52,7 +52,7 @@ def test_ui_command_prints_its_page_and_ends_by_a_signal(tmp_path: Path, number:
 
 
 def test_taken_port_is_a_usage_error(tmp_path: Path) -> None:
-    """It names the port and the way out, and starts nothing."""
+    """It names the port and says what to do, and nothing is started."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -65,7 +65,7 @@ def test_taken_port_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_server_that_cannot_start_says_why(tmp_path: Path) -> None:
-    """Its last words, without a password."""
+    """The last line of its log, without a password."""
     before = time.monotonic()
     with (
         pytest.raises(StoreError, match="MLflow server did not start") as caught,
@@ -77,7 +77,7 @@ def test_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 
 def test_remote_server_is_only_announced() -> None:
-    """A server's own address needs no second server; its password is not shown."""
+    """The address of a server needs no second server; its password is not shown."""
     seen: list[str] = []
     ui.serve_ui("http://me:hush-hush@host:5000/", seen.append, page="#/experiments/3", open_browser=False)
     assert seen == ["http://me:***@host:5000/#/experiments/3"]
