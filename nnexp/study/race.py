@@ -124,6 +124,22 @@ def bounds(successes: ArrayLike, networks: ArrayLike, race: Race) -> tuple[Rates
     return lower_bound(successes, networks, error / race.settings), upper_bound(successes, networks, error)
 
 
+def interval(successes: ArrayLike, networks: ArrayLike, race: Race, confidence: float = 0.95) -> tuple[Rates, Rates]:
+    """The interval to report of a setting's rate, at whichever rung its race ended.
+
+    A race ends by what was seen, so an interval for a fixed number of networks would be wrong too often. This one has
+    Bonferroni's correction for the M rungs: it contains the true rate at all of them with probability ``confidence``.
+
+    Args:
+        successes: networks that succeeded, any shape.
+        networks: networks trained, of a shape that broadcasts with it.
+        race: the rule.
+        confidence: of each setting's interval alone.
+    """
+    error = (1 - confidence) / 2 / len(race.rungs)
+    return lower_bound(successes, networks, error), upper_bound(successes, networks, error)
+
+
 def dropped(upper: Rates, best_lower: float) -> Flags:
     """Which settings are worse than the setting that has the best lower bound. Shapes as ``upper``."""
     return upper < best_lower

@@ -52,7 +52,7 @@ RULES = [
 ]
 #: Near 0 and 1 the coverage of an interval jumps from one rate to the next.
 RATES = [0, *np.geomspace(1e-5, 0.1, 41), *np.linspace(0.12, 0.5, 20), *(1 - np.geomspace(1e-5, 0.4, 21)), 1]
-FEW_RATES = [0, 0.0002, 0.00065, 0.002, 0.01, 0.03, 0.1, 0.5, 0.998]
+FEW_RATES = [0, 0.0002, 0.00065, 0.002, 0.01, 0.03, 0.998]
 
 #: Rates share most of their outcomes.
 cached_interval = functools.cache(interval)

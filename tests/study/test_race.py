@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nnexp.study.race import Race, bounds, decide, dropped, lower_bound, rungs, settled, upper_bound
+from nnexp.study.race import Race, bounds, decide, dropped, interval, lower_bound, rungs, settled, upper_bound
 
 RATES = [1e-9, 1e-5, 0.001, 0.01, 0.03, 0.1, 0.3, 0.5, 0.753, 0.9, 0.99, 0.999, 1 - 1e-9]
 RACES = [
@@ -61,22 +62,21 @@ def test_one_sided_bounds_agree_with_the_binomial_distribution(counts: tuple[int
     assert high == 1 if k == n else stats.binom.cdf(k, n, high) == pytest.approx(error, rel=1e-4)
 
 
-def chance_of_leaving(rate: float, race: Race, *, above: bool) -> float:
-    """The probability that a setting's lower bound is above its rate (or upper below) at any rung.
+def chance_of_missing(rate: float, race: Race, missed: Callable[[np.ndarray, int], np.ndarray]) -> float:
+    """The probability that ``missed``, of the successes and the networks, holds at some rung of a race.
 
-    Summed over all courses: those that have failed are taken out at each rung.
+    Summed over all courses that the rounds can take: those that have missed are taken out at each rung.
     """
-    failed = 0.0
+    chance = 0.0
     reached, before = np.ones(1), 0
     for n in race.rungs:
         more = n - before
         reached = np.convolve(reached, stats.binom.pmf(np.arange(more + 1), more, rate))
-        lower, upper = bounds(np.arange(n + 1), n, race)
-        wrong = lower > rate if above else upper < rate
-        failed += reached[wrong].sum()
+        wrong = missed(np.arange(n + 1), n)
+        chance += reached[wrong].sum()
         reached[wrong] = 0
         before = n
-    return failed
+    return chance
 
 
 @pytest.mark.parametrize("race", RACES, ids=str)
@@ -84,8 +84,21 @@ def chance_of_leaving(rate: float, race: Race, *, above: bool) -> float:
 def test_bounds_hold_at_all_rungs_with_their_share_of_the_error(race: Race, rate: float) -> None:
     """Lower bounds: half of the error for all settings. Upper bounds: half of it for the best one. Exact sums."""
     half = (1 - race.confidence) / 2
-    assert chance_of_leaving(rate, race, above=True) <= half / race.settings * (1 + 1e-6)
-    assert chance_of_leaving(rate, race, above=False) <= half * (1 + 1e-6)
+    assert chance_of_missing(rate, race, lambda k, n: bounds(k, n, race)[0] > rate) <= half / race.settings * (1 + 1e-6)
+    assert chance_of_missing(rate, race, lambda k, n: bounds(k, n, race)[1] < rate) <= half * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("race", RACES, ids=str)
+@pytest.mark.parametrize("rate", RATES)
+def test_the_interval_to_report_covers_at_whichever_rung_the_race_ends(race: Race, rate: float) -> None:
+    """At all rungs together, so at any; it has no zero width."""
+
+    def missed(k: np.ndarray, n: int) -> np.ndarray:
+        low, high = interval(k, n, race)
+        assert (low < high).all()
+        return (low > rate) | (high < rate)
+
+    assert chance_of_missing(rate, race, missed) <= 0.05 * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("race", RACES, ids=str)
