@@ -8,8 +8,8 @@ The number of networks thus depends on what was seen. Two consequences:
 
 - Wilson's interval does not cover as often as it says. With min = 64, max = 4096, width = 0.04 a 95% interval covers
   only 92.0% at a true rate of 0.00065; with min = 16, max = 1024, width = 0.1 only 84% at 0.0027. So the interval to
-  report is `interval`, which takes the rounds into account and covers at least 95% at every rate. It can be
-  about a tenth wider than ``width``.
+  report is `interval`, which takes the rounds into account and covers at least 95% at every rate. It can be about a
+  tenth wider than ``width``.
 - The share of networks that succeeded is biased away from ½, since a setting stops earlier when its share is extreme
   by chance. With min = 64, max = 4096, width = 0.04 the share is 0.85% on average where the true rate is 1%, and 0.12%
   where it is 0.2%. The true rate is in `interval` nevertheless as often as promised.
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from functools import lru_cache
+
 from nnexp.recovery.intervals import Round, after_rounds, wilson
 from nnexp.search.sweep_file import AdaptiveSeeds
 
