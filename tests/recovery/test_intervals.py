@@ -1,4 +1,4 @@
-"""Wilson's interval, against SciPy's and by its coverage."""
+"""Wilson's interval and the one after rounds, against SciPy's and by their coverage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from nnexp.errors import UsageError
-from nnexp.recovery.intervals import wilson
+from nnexp.recovery.intervals import Round, after_rounds, wilson
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
@@ -62,3 +62,35 @@ def test_it_covers_the_rate_about_as_often_as_it_says(rate):
 def test_impossible_counts_are_refused(k, n, confidence):
     with pytest.raises(UsageError):
         wilson(k, n, confidence)
+
+
+@given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
+def test_a_plan_of_one_round_has_the_interval_of_clopper_and_pearson(counts, confidence):
+    k, n = counts
+    expected = stats.binomtest(k, n).proportion_ci(confidence, method="exact")
+    assert after_rounds(k, n, [Round(n, n)], confidence) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_stopping_early_with_few_successes_counts_as_lower():
+    """0 of 10 is the lowest outcome and 10 of 10 the highest; 4 of 20 may have been preceded by a stop at 0 of 10."""
+    plan = [Round(10, 0), Round(20, 20)]
+    assert after_rounds(0, 10, plan)[0] == 0
+    assert after_rounds(10, 10, plan)[1] == 1
+    low, high = after_rounds(4, 20, plan)
+    exact = stats.binomtest(4, 20).proportion_ci(method="exact")
+    assert low == pytest.approx(exact.low, rel=0.05)
+    assert high > exact.high
+    assert np.allclose(after_rounds(16, 20, plan), (1 - high, 1 - low))
+
+
+def test_a_share_that_an_unlikely_course_puts_outside_is_included():
+    """7 of 64 where 7 of the first 16 were needed to go on: the share is at the end of the interval."""
+    low, high = after_rounds(7, 64, [Round(16, 6), Round(64, 64)])
+    assert low == 7 / 64
+    assert high > low
+
+
+@pytest.mark.parametrize(("k", "n"), [(5, 10), (3, 15), (-1, 10), (21, 20)])
+def test_outcomes_at_which_no_round_stops_are_refused(k, n):
+    with pytest.raises(ValueError, match="expected an outcome at which one of the rounds stops"):
+        after_rounds(k, n, [Round(10, 0), Round(20, 20)])
