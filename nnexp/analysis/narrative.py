@@ -17,8 +17,8 @@ _DEFINITIONS = (
     "hand-designed solution when, in addition, these units carry more than half of the variation of its logits."
 )
 _EARLIER_RULE = (
-    "nnexp 0.1.0 graded {which} by an earlier rule: recovered asked that the network answers wrong without the units of "
-    "the design."
+    "nnexp 0.1.0 graded {which} by an earlier rule: recovered asked that the network answers wrong without the units "
+    "of the design."
 )
 
 
