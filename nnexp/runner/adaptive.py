@@ -23,7 +23,7 @@ from bisect import bisect_left
 from functools import lru_cache
 
 from nnexp.recovery.intervals import Round, after_rounds, wilson
-from nnexp.search.sweep_file import AdaptiveSeeds
+from nnexp.search.seeds import AdaptiveSeeds
 
 
 def next_round(successes: int, networks: int, seeds: AdaptiveSeeds) -> int:

@@ -21,7 +21,7 @@ from nnexp.runner.session import FINALIZED, Session, is_finalized
 from nnexp.study import FinishedState, Trial
 from nnexp.tracking.outbox import Entry
 from nnexp.tracking.runs import counting
-from nnexp.tracking.schema import ENDED, SWEEP_FILE, RunRecord, SweepRun
+from nnexp.tracking.schema import DROPPED, ENDED, SWEEP_FILE, RunRecord, SweepRun
 from nnexp.tracking.store import Tracking
 from nnexp.tracking.trial_run import write_failed, write_trained
 
@@ -134,8 +134,12 @@ class Finalization:
             return write_failed(outbox, sweep, trial.number, settings, reason, began)
         epochs = int(trial.attrs.get("epochs", settings.epochs))
         trained = jobs.train(executor, settings, np.arange(settings.seeds), self.session.workers, until=epochs)
+        dropped = trial.attrs.get("race") == DROPPED
         state: FinishedState = "PRUNED" if trial.state == "PRUNED" else "COMPLETE"
-        return write_trained(outbox, sweep, trial.number, settings, trained, state, epochs=epochs, began=began)[0]
+        entry, _ = write_trained(
+            outbox, sweep, trial.number, settings, trained, state, epochs=epochs, began=began, dropped=dropped
+        )
+        return entry
 
     def _retest(self, found: SweepResults, executor: Executor) -> None:
         """Train the best setting on fresh networks: the selected best of many settings looks better than it is."""

@@ -27,12 +27,20 @@ TASK_NETWORKS = 32768
 TASK_NETWORKS_LOW = 512
 #: Batches in training at once where a suggestion does not depend on earlier results, so that the pool is never idle.
 LOOKAHEAD = 3
+#: The same for a race, whose rounds have few networks of each trial.
+RACE_LOOKAHEAD = 16
+
+
+def is_independent(sweep: Sweep) -> bool:
+    """Whether a suggestion does not depend on earlier results."""
+    return sweep.sampler in ("random", "qmc", "grid")
 
 
 def lookahead(sweep: Sweep) -> int:
     """How many batches are in training at once."""
-    independent = sweep.sampler in ("random", "qmc", "grid") and sweep.pruner == "none"
-    return LOOKAHEAD if independent else 1
+    if not is_independent(sweep) or sweep.pruner not in ("none", "race"):
+        return 1
+    return LOOKAHEAD if sweep.pruner == "none" else RACE_LOOKAHEAD
 
 
 @dataclass(frozen=True, eq=False)

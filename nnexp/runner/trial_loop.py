@@ -21,6 +21,8 @@ import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
+from itertools import compress
+from typing import Any
 
 import numpy as np
 
@@ -33,9 +35,11 @@ from nnexp.runner.adaptive import next_round
 from nnexp.runner.jobs import Job, JobResult
 from nnexp.runner.progress import Progress
 from nnexp.runner.session import Session
-from nnexp.search.sweep_file import AdaptiveSeeds
+from nnexp.search.seeds import AdaptiveSeeds
 from nnexp.study import Claim, FinishedState
 from nnexp.study.pruning import rungs
+from nnexp.study.race import Race, decide
+from nnexp.tracking.schema import DROPPED
 from nnexp.tracking.trial_run import write_trained
 
 #: Seconds between two checks for signals, and between two looks at the study's stop flag and at dead workers.
@@ -59,6 +63,7 @@ class TrialInTraining:
     began: float = field(default_factory=time.time)
     epoch: int = 0
     pruned: bool = False
+    dropped: bool = False
 
     def jobs(self, until: int) -> list[Job]:
         """The next training: the paused networks, or else those that have no result yet."""
@@ -88,6 +93,10 @@ class TrialInTraining:
             **trial_metrics.final_metrics(result, grades, seconds),
         }
 
+    def extend_to(self, networks: int) -> None:
+        """Raise ``settings.seeds``, the number of networks to train."""
+        self.settings = self.settings.replace(seeds=networks)
+
     def extend(self, adaptive: AdaptiveSeeds | None) -> bool:
         """Raise ``settings.seeds`` by another round of networks; False if none is wanted."""
         if adaptive is None or self.pruned:
@@ -95,7 +104,7 @@ class TrialInTraining:
         grades = self.trained.grades
         successes = grades.recovered if grades.recovered is not None else grades.solved
         more = next_round(int(successes.sum()), len(successes), adaptive)
-        self.settings = self.settings.replace(seeds=len(successes) + more)
+        self.extend_to(len(successes) + more)
         return more > 0
 
 
@@ -115,7 +124,9 @@ class TrialLoop:
         self.study, self.worker, self.delivery = session.study, session.worker, session.delivery
         sweep = session.study.sweep
         self.adaptive = sweep.seeds if isinstance(sweep.seeds, AdaptiveSeeds) else None
-        self.lookahead = jobs.lookahead(sweep)
+        at_once = jobs.lookahead(sweep)
+        # Those that race share their rounds: they are one batch, which claims more when some of them have ended.
+        self.lookahead, self.batch = (at_once, sweep.batch) if sweep.race is None else (1, at_once * sweep.batch)
         self.pool = session.open_pool()
         self.batches: list[Batch] = []
         self.networks = 0
@@ -137,15 +148,18 @@ class TrialLoop:
                 now = time.monotonic()
                 if now >= self._upkeep_at:
                     self._upkeep(now)
-                closing = self._stop_requested or now >= self.session.options.deadline
-                if not closing and now >= self._claim_at:
+                if not self._is_closing() and now >= self._claim_at:
                     self._claim(now)
-                if not self.batches and (closing or self.study.is_done()):
+                if not self.batches and (self._is_closing() or self.study.is_done()):
                     break
                 self._wait()
             self._show_progress()
         finally:
             pool.abandon(self.pool)
+
+    def _is_closing(self) -> bool:
+        """Whether no more trials are to be claimed."""
+        return self._stop_requested or time.monotonic() >= self.session.options.deadline
 
     def _upkeep(self, now: float) -> None:
         """Read the stop flag, take back the trials of dead workers, and pass on the progress."""
@@ -157,15 +171,19 @@ class TrialLoop:
     def _claim(self, now: float) -> None:
         """Start as many batches as may be in training at once."""
         while len(self.batches) < self.lookahead:
-            claims = self.worker.claim(self.study.sweep.batch)
-            if not claims:
+            claimed = self._claimed(self.batch)
+            if not claimed:
                 self._claim_at = now + IDLE
                 return
-            steps = self._steps([TrialInTraining(c, self.study.sweep.settings(c.params)) for c in claims])
+            steps = self._steps(claimed) if self.study.sweep.race is None else self._race(claimed)
             try:
                 self.batches.append(Batch(steps, next(steps)))
             except BrokenExecutor:
                 self._replace_pool()
+
+    def _claimed(self, n: int) -> list[TrialInTraining]:
+        """Up to ``n`` trials, claimed just now."""
+        return [TrialInTraining(c, self.study.sweep.settings(c.params)) for c in self.worker.claim(n)]
 
     def _steps(self, trials: list[TrialInTraining]) -> Generator[Tasks, None, None]:
         """Train a batch to every rung, without the trials pruned there, then in rounds of more seeds, and finish it.
@@ -182,10 +200,58 @@ class TrialLoop:
         for trial in trials:
             self._finish(trial)
 
+    def _race(self, racing: list[TrialInTraining]) -> Generator[Tasks, None, None]:
+        """Train trials side by side, each to its next rung, and finish those that get no more networks.
+
+        For an independent sampler others take their place. With one worker the course of a race is deterministic: all
+        networks of a round are awaited, and the trials are judged in the order of their claims.
+
+        Yields the tasks to wait for before the next round.
+        """
+        ended: list[TrialInTraining] = []
+        while racing or ended:
+            tasks = self._submit(racing, self.study.sweep.epochs)
+            for trial in ended:  # while the pool works on the next round
+                self.session.check_signals()
+                self._finish(trial)
+            yield tasks
+            self._receive(tasks, racing, self.study.sweep.epochs)
+            ended, racing = self._judge(racing)
+            if jobs.is_independent(self.study.sweep) and not self._is_closing():
+                racing += self._claimed(self.batch - len(racing))
+
+    def _judge(self, trials: list[TrialInTraining]) -> tuple[list[TrialInTraining], list[TrialInTraining]]:
+        """Store the rate of every trial at its rung and compare it with the whole sweep.
+
+        Returns:
+            Those that get no more networks, and those that go on to their next rung.
+        """
+        race = Race.of(self.study.sweep)
+        if race is None or not trials:
+            return [], []
+        networks, rates = [trial.settings.seeds for trial in trials], []
+        for trial, n in zip(trials, networks, strict=True):
+            rates.append(self._values(trial.metrics())[0] or 0.0)
+            self.worker.set_intermediate_value(trial.claim, n, rates[-1])
+        successes = np.rint(np.multiply(networks, rates))
+        decision = decide(successes, networks, race, self.worker.best_lower_bound(race))
+        racing = decision.racing & (np.array(networks) < race.seeds)
+        for trial, dropped, goes_on in zip(trials, decision.dropped, racing, strict=True):
+            trial.dropped = bool(dropped)
+            if goes_on:
+                trial.extend_to(race.rungs[race.rungs.index(trial.settings.seeds) + 1])
+        return list(compress(trials, ~racing)), list(compress(trials, racing))
+
     def _train(self, trials: list[TrialInTraining], until: int) -> Generator[Tasks, None, None]:
-        wanted = [job for trial in trials for job in trial.jobs(until)]
-        tasks = jobs.submit(self.pool, wanted, self.session.workers)
+        tasks = self._submit(trials, until)
         yield tasks
+        self._receive(tasks, trials, until)
+
+    def _submit(self, trials: list[TrialInTraining], until: int) -> Tasks:
+        wanted = [job for trial in trials for job in trial.jobs(until)]
+        return jobs.submit(self.pool, wanted, self.session.workers)
+
+    def _receive(self, tasks: Tasks, trials: list[TrialInTraining], until: int) -> None:
         results = [result for task in tasks for result in task.result()]
         for trial in trials:
             trial.receive(results, until)
@@ -216,11 +282,14 @@ class TrialLoop:
             state,
             epochs=trial.epoch,
             began=trial.began,
+            dropped=trial.dropped,
         )
         self.networks += len(trained.result.index)
         values = self._values(metrics) if state == "COMPLETE" else None
         # With the numbers of networks and epochs, a run that is lost before its delivery can be trained again.
-        attrs = {**metrics, "networks": len(trained.result.index), "epochs": trial.epoch}
+        attrs: dict[str, Any] = {**metrics, "networks": len(trained.result.index), "epochs": trial.epoch}
+        if trial.dropped:
+            attrs["race"] = DROPPED
         if self.worker.finish(trial.claim, state, values, attrs):
             self.delivery.put(entry, fresh=trial.claim.attempt == 1)
         else:

@@ -20,39 +20,13 @@ from nnexp.network.reference import has_reference
 from nnexp.network.settings import DType, Settings, Stop, describe
 from nnexp.search import space
 from nnexp.search.metrics import REFERENCE_METRICS, Direction, metric_directions
+from nnexp.search.seeds import AdaptiveSeeds, RaceTable
 from nnexp.search.space import Choice, Dimension, Fixed, FloatRange, IntRange
 
 Sampler = Literal["tpe", "random", "qmc", "grid", "nsga2"]
-Pruner = Literal["none", "median", "asha"]
+Pruner = Literal["none", "median", "asha", "race"]
 
 _MAX_BYTES = 4_000_000  # the largest task table, 4,096 rows of ten inputs, takes 150 kB
-
-
-class AdaptiveSeeds(BaseModel):
-    """Train ``min`` networks of a setting, then more in rounds, up to ``max``.
-
-    The rounds end when the confidence interval of the recovery rate is narrower than ``width``.
-
-    Raises:
-        UsageError: naming the key, its value and what was expected.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    min: Annotated[int, Field(ge=1, le=10_000_000)]
-    max: Annotated[int, Field(ge=1, le=10_000_000)]
-    width: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _checked(cls, values: Any, handler: ModelWrapValidatorHandler[AdaptiveSeeds]) -> AdaptiveSeeds:
-        try:
-            seeds = handler(values)
-        except ValidationError as error:
-            raise UsageError(describe(error, tuple(cls.model_fields), "seeds.")) from None
-        if seeds.min > seeds.max:
-            raise UsageError(f"seeds.min = {seeds.min}: expected at most seeds.max, which is {seeds.max}")
-        return seeds
 
 
 class Sweep(BaseModel):
@@ -60,7 +34,8 @@ class Sweep(BaseModel):
 
     Every field is a key of the sweep file. ``task`` is a known name or a table as compact JSON: `tasks.get` reads both.
     ``objective`` and ``directions`` have the same length. ``space`` holds all eight searchable settings in the order of
-    `space.KINDS`; those that the file does not name are `Fixed` at the defaults of `Settings`.
+    `space.KINDS`; those that the file does not name are `Fixed` at the defaults of `Settings`. ``race`` is None unless
+    ``pruner`` is "race".
 
     Raises:
         UsageError: naming the key, its value and what was expected.
@@ -82,6 +57,7 @@ class Sweep(BaseModel):
     dtype: DType = "float64"
     batch: Annotated[int, Field(ge=1, le=10_000)] = 8
     lease: Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] = 60.0
+    race: RaceTable | None = None
     space: dict[str, Dimension]
 
     @model_validator(mode="wrap")
@@ -94,6 +70,8 @@ class Sweep(BaseModel):
             raise UsageError(describe(error, tuple(cls.model_fields))) from None
         if len(sweep.objective) > 1 and sweep.pruner != "none":
             raise UsageError(f'pruner = {sweep.pruner!r}: expected "none", since the objective is a list')
+        if sweep.race is not None:
+            _check_race(sweep)
         if sweep.sampler == "grid":
             for key, dim in sweep.space.items():
                 if isinstance(dim, IntRange | FloatRange):
@@ -121,10 +99,17 @@ class Sweep(BaseModel):
             return None
         return math.prod(len(dim.values) for dim in self.space.values() if isinstance(dim, Choice))
 
+    @property
+    def first_seeds(self) -> int:
+        """The networks that every setting gets: ``seeds``, or those of the first round of adaptive seeds or a race."""
+        if isinstance(self.seeds, AdaptiveSeeds):
+            return self.seeds.min
+        return self.seeds if self.race is None else min(self.race.start, self.seeds)
+
     def settings(self, params: Mapping[str, Any], seeds: int | None = None) -> Settings:
         """The setting with the searched values ``params``.
 
-        ``seeds`` defaults to that of the sweep; with adaptive seeds, to the networks of the first round.
+        ``seeds`` defaults to `first_seeds`.
 
         Raises:
             UsageError: ``params`` lacks a searched key, or has one that is not searched.
@@ -133,7 +118,7 @@ class Sweep(BaseModel):
             raise UsageError(f"params {sorted(params)}: expected exactly {sorted(self.searched)}")
         fixed: dict[str, Any] = {key: dim.value for key, dim in self.space.items() if isinstance(dim, Fixed)}
         if seeds is None:
-            seeds = self.seeds if isinstance(self.seeds, int) else self.seeds.min
+            seeds = self.first_seeds
         same: dict[str, Any] = {key: getattr(self, key) for key in ("task", "epochs", "stop", "dtype", "seed")}
         return Settings(**same, **fixed, **params, seeds=seeds)
 
@@ -142,13 +127,16 @@ class Sweep(BaseModel):
         return Sweep(**{**{key: getattr(self, key) for key in type(self).model_fields}, **changes})
 
     def plain(self) -> dict[str, Any]:
-        """All keys with their values, as a TOML document has them."""
+        """All keys with their values, as a TOML document has them; without ``race`` where there is none."""
         values = {key: getattr(self, key) for key in type(self).model_fields}
+        del values["race"]
         task = self.truth_table
         values["task"] = json.loads(task.spec) if task.is_custom else task.spec
         values["seeds"] = self.seeds if isinstance(self.seeds, int) else self.seeds.model_dump()
         for key in ("objective", "directions"):
             values[key] = list(values[key]) if len(values[key]) > 1 else values[key][0]
+        if self.race is not None:
+            values["race"] = self.race.model_dump()
         values["space"] = {key: space.plain(dim) for key, dim in self.space.items()}
         return values
 
@@ -156,11 +144,25 @@ class Sweep(BaseModel):
     def text(self) -> str:
         """The canonical TOML of this sweep: `parse` of it gives an equal sweep."""
         values = self.plain()
-        tables = {key: values.pop(key) for key in ("task", "space") if isinstance(values[key], dict)}
+        tables = {key: values.pop(key) for key in ("task", "race", "space") if isinstance(values.get(key), dict)}
         lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
         for name, table in tables.items():
             lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
         return "\n".join(lines) + "\n"
+
+
+def _check_race(sweep: Sweep) -> None:
+    """Check the keys on which a race depends."""
+    if sweep.pruner != "race":
+        raise UsageError(f'race: a table that pruner = {sweep.pruner!r} does not use; write pruner = "race"')
+    if not isinstance(sweep.seeds, int):
+        raise UsageError('seeds: a table, but pruner = "race" takes a whole number, the most networks of one setting')
+    name, direction = sweep.objective[0], sweep.directions[0]
+    if not name.endswith("_rate") or direction != "maximize":
+        raise UsageError(
+            f'objective = {name!r}, {direction}d: pruner = "race" takes a rate of networks to maximize, such as '
+            f"{next(iter(metric_directions(sweep.truth_table)))}"
+        )
 
 
 def _normalized(values: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
@@ -185,6 +187,10 @@ def _normalized(values: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any
             Settings(seeds=values["seeds"])
         except UsageError as error:
             raise UsageError(f"{error}, or a table of min, max and width") from None
+    if isinstance(values.get("race"), Mapping):
+        values["race"] = RaceTable(**{str(key): value for key, value in values["race"].items()})
+    elif values.get("race") is None and values.get("pruner") == "race":
+        values["race"] = RaceTable()
     values["objective"], values["directions"] = _objectives(values, task)
     values["space"] = _space(values.get("space"))
     if "trials" not in values and values.get("sampler") == "grid":
@@ -354,10 +360,10 @@ def differing_keys(a: Sweep, b: Sweep) -> list[str]:
     """The keys in which two sweeps differ (``trials``, ``space.init``, ``seeds.max`` …), in the order of the file."""
     one, other = a.plain(), b.plain()
     keys: list[str] = []
-    for key in one:
-        if one[key] == other[key]:
+    for key in Sweep.model_fields:
+        if one.get(key) == other.get(key):
             continue
-        if key in ("space", "seeds") and isinstance(one[key], dict) and isinstance(other[key], dict):
+        if key in ("space", "seeds", "race") and isinstance(one.get(key), dict) and isinstance(other.get(key), dict):
             keys += [f"{key}.{part}" for part in one[key] if one[key][part] != other[key][part]]
         else:
             keys.append(key)

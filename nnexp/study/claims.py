@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nnexp.errors import NotFoundError, StoreError
 from nnexp.study import processes, pruning, samplers, transitions
 from nnexp.study.processes import FailureDetector, WorkerProcess
+from nnexp.study.race import Race, bounds
 from nnexp.study.study import SweepStudy
 from nnexp.study.trials import CLAIM, PARAMS, Claim, FinishedState, Reclaimed, Trial, replace_undefined
 
@@ -210,10 +211,13 @@ class Worker:
 
     # Training
 
-    def set_intermediate_value(self, claim: Claim, epoch: int, value: float) -> bool:
-        """Store the objective after ``epoch`` epochs; returns False if another worker has finished the trial."""
+    def set_intermediate_value(self, claim: Claim, step: int, value: float) -> bool:
+        """Store the objective after ``step`` epochs, in a race after ``step`` networks.
+
+        Returns False if another worker has finished the trial.
+        """
         try:
-            self.study.call(lambda: self._storage.set_trial_intermediate_value(claim.trial_id, epoch, value))
+            self.study.call(lambda: self._storage.set_trial_intermediate_value(claim.trial_id, step, value))
         except UpdateFinishedTrialError:
             return False
         return True
@@ -232,6 +236,13 @@ class Worker:
             return self.study.call(work)
         except UpdateFinishedTrialError:  # halving stores attributes in the trial, which another worker has finished
             return False
+
+    def best_lower_bound(self, race: Race) -> float:
+        """The best lower bound of any trial of the sweep, from the intermediate values that all workers stored."""
+        self.study.call(self.study.cache.refresh)
+        rates = {n: rate for n, rate in self.study.cache.highest.items() if n in race.rungs and rate > 0}
+        lower, _ = bounds([round(n * rate) for n, rate in rates.items()], list(rates), race)
+        return float(lower.max(initial=0.0))
 
     def finish(
         self,

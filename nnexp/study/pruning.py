@@ -12,6 +12,7 @@ REDUCTION_FACTOR = 4
 #: The rungs of each pruner: a trial is judged after 1/64, 1/16 and 1/4 of its epochs, or after 1/8, 1/4 and 1/2.
 _DIVISORS: dict[str, tuple[int, ...]] = {
     "none": (),
+    "race": (),  # its rungs are numbers of networks, see `nnexp.study.race`
     "asha": (REDUCTION_FACTOR**3, REDUCTION_FACTOR**2, REDUCTION_FACTOR),
     "median": (8, 4, 2),
 }
@@ -23,7 +24,7 @@ def rungs(sweep: Sweep) -> list[int]:
 
 
 def pruner(sweep: Sweep) -> BasePruner | None:
-    """The pruner of the sweep; None if every trial is trained to its end."""
+    """The pruner of the sweep; None if every trial is trained for all its epochs."""
     if sweep.pruner == "median":
         # In the first tenth of the epochs most networks are on the same plateau, so that losses say nothing yet.
         return MedianPruner(n_startup_trials=5, n_warmup_steps=sweep.epochs // 10)

@@ -42,6 +42,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nnexp.search.sweep_file import Sweep
+
 Rates = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -63,6 +65,19 @@ class Race:
     start: int = 32
     confidence: float = 0.95
     tolerance: float = 0.02
+
+    @classmethod
+    def of(cls, sweep: Sweep) -> Race | None:
+        """The rule of a sweep; None if it does not race.
+
+        The ``confidence`` of the sweep file is that of the answer, so the race and the play-off that follows it get
+        half of the error each. A sweep that is extended by more ``trials`` keeps the trials that it dropped with the
+        bounds of fewer settings: its error grows by at most a quarter of what the file allows.
+        """
+        if sweep.race is None or not isinstance(sweep.seeds, int):
+            return None
+        table = sweep.race
+        return cls(sweep.trials, sweep.seeds, table.start, (1 + table.confidence) / 2, table.tolerance)
 
     @property
     def rungs(self) -> tuple[int, ...]:

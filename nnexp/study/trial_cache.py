@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 
@@ -18,6 +19,7 @@ class TrialCache:
     Attributes:
         total: the number of trials, which is the number of the next one.
         unfinished: the trials that are not in a final state, by number.
+        highest: step -> the highest intermediate value that any trial ever had at it.
     """
 
     def __init__(self, storage: BaseStorage, study_id: int) -> None:
@@ -27,6 +29,7 @@ class TrialCache:
         self._finished_states: Counter[str] = Counter()
         self.total = 0
         self.unfinished: list[FrozenTrial] = []
+        self.highest: dict[int, float] = {}
 
     def refresh(self) -> None:
         """Read the trials that were not finished at the last refresh, and the new ones.
@@ -37,6 +40,9 @@ class TrialCache:
         changed = list(self._possibly_changed())
         self.unfinished = []
         for trial in changed:
+            for step, value in trial.intermediate_values.items():
+                if value > self.highest.get(step, -math.inf):  # False for nan
+                    self.highest[step] = value
             if trial.state.is_finished():
                 self._finished[trial.number] = Trial.from_optuna(trial)
                 self._finished_states[trial.state.name] += 1

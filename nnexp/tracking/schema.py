@@ -19,6 +19,8 @@ STUDY = "nnexp.study"
 EPOCHS = "nnexp.epochs_trained"
 #: The tag that says what became of most networks (`nnexp.recovery.trial_metrics.outcome`), or ``pruned``, ``failed``.
 OUTCOME = "outcome"
+#: The tag of a trial that the race dropped, and its value.
+RACE, DROPPED = "nnexp.race", "dropped"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 SWEEP_FILE = "sweep.toml"

@@ -11,7 +11,7 @@ from nnexp.recovery.grades import GradedNetworks
 from nnexp.search.sweep_file import Sweep
 from nnexp.tracking import provenance
 from nnexp.tracking.outbox import Entry, Outbox
-from nnexp.tracking.schema import EPOCHS, OUTCOME, State, TrialRun
+from nnexp.tracking.schema import DROPPED, EPOCHS, OUTCOME, RACE, State, TrialRun
 
 
 def write_trained(
@@ -24,6 +24,7 @@ def write_trained(
     *,
     epochs: int,
     began: float,
+    dropped: bool = False,
 ) -> tuple[Entry, dict[str, float]]:
     """Write a trained trial: params, curves, final metrics, ``networks.parquet`` and ``best_network.json``.
 
@@ -31,11 +32,12 @@ def write_trained(
         outbox: where to.
         sweep: the sweep.
         trial: its number.
-        settings: as trained; adaptive rounds have raised ``seeds``.
+        settings: as trained; ``seeds`` is the number of networks after all rounds of adaptive seeds or of a race.
         trained: its networks.
         state: COMPLETE or PRUNED.
         epochs: to which it was trained: fewer than the sweep's if it was pruned.
         began: when its training began, in seconds since 1970.
+        dropped: whether the race dropped it.
 
     Returns:
         The entry, and the run's metrics: the last value of each curve, and the final ones.
@@ -57,6 +59,7 @@ def write_trained(
             "nnexp.objective": ", ".join(sweep.objective),
             **_objective(sweep, metrics),
             EPOCHS: str(epochs),
+            **({RACE: DROPPED} if dropped else {}),
             OUTCOME: "pruned" if state == "PRUNED" else trial_metrics.outcome(result, grades),
         },
         name=run_name(trial, settings),

@@ -13,7 +13,7 @@ from scipy import stats
 
 from nnexp.recovery.intervals import wilson
 from nnexp.runner.adaptive import interval, next_round
-from nnexp.search.sweep_file import AdaptiveSeeds
+from nnexp.search.seeds import AdaptiveSeeds
 
 
 @given(st.integers(1, 300), st.integers(0, 3000), st.floats(0.005, 0.9), st.floats(0, 1))

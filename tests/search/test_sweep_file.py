@@ -17,8 +17,9 @@ from nnexp.recovery.grades import assess
 from nnexp.recovery.trial_metrics import curves, final_metrics
 from nnexp.search import space
 from nnexp.search.metrics import metric_directions
+from nnexp.search.seeds import AdaptiveSeeds, RaceTable
 from nnexp.search.space import Choice, Fixed, FloatRange, IntRange
-from nnexp.search.sweep_file import AdaptiveSeeds, Sweep, differing_keys, load, parse, starter
+from nnexp.search.sweep_file import Sweep, differing_keys, load, parse, starter
 from nnexp.training.trainer import train
 from tests.helpers.generate_readme import README
 
@@ -170,6 +171,14 @@ def test_differing_keys_name_each_difference_once() -> None:
         (["task=xnot"], "task = 'xnot': unknown task (did you mean 'xnor'?)"),
         (["task=3"], "task = 3: expected"),
         (["sampler=gird"], "sampler = 'gird': expected one of tpe, random, qmc, grid"),
+        (["race.start=3"], "race: a table that pruner = 'none' does not use"),
+        (["pruner=race", "race.start=0"], "race.start = 0: expected"),
+        (["pruner=race", "race.confidence=1.0"], "race.confidence = 1.0: expected"),
+        (["pruner=race", "race.strat=3"], "race.strat: unknown key (did you mean 'start'?)"),
+        (["pruner=race", "seeds={ min = 1, max = 2, width = 0.5 }"], 'seeds: a table, but pruner = "race" takes'),
+        (["pruner=race", "objective=loss"], "objective = 'loss', minimized: pruner = \"race\" takes a rate"),
+        (["pruner=race", "directions=minimize"], "objective = 'recovery_rate', minimized: pruner"),
+        (["pruner=race", 'objective=["solved_rate", "contains_rate"]'], "pruner = 'race': expected \"none\""),
         (["pruner=median", 'objective=["loss", "solved_rate"]'], "pruner = 'median': expected \"none\""),
         (["sampler=grid", "trials=3"], "trials = 3: expected 2"),
         (["sampler=grid", "space.init_scale={ low = 1, high = 2 }"], "space.init_scale: a range"),
@@ -296,6 +305,20 @@ def test_the_text_that_0_1_0_stored_describes_the_same_sweep() -> None:
     assert differing_keys(parse(OF_0_1_0), same) == []
 
 
+def test_a_race_has_its_defaults_and_is_written_only_where_there_is_one() -> None:
+    """So that the text of a sweep that does not race is the one that 0.1.0 stored."""
+    still = parse(starter())
+    assert still.race is None
+    assert "race" not in {line.split(" ")[0].strip("[]") for line in still.text.splitlines()}
+    racing = parse(starter(), "x", ["pruner=race"])
+    assert racing.race == RaceTable(start=32, confidence=0.95, tolerance=0.02)
+    assert racing.first_seeds == 32
+    assert differing_keys(still, racing) == ["pruner", "race"]
+    other = parse(starter(), "x", ["pruner=race", "race.tolerance=0.1", "seeds=8"])
+    assert differing_keys(racing, other) == ["seeds", "race.tolerance"]
+    assert other.first_seeds == 8
+
+
 def test_a_sweep_is_frozen() -> None:
     """All threads of a worker share it."""
     with pytest.raises(Exception, match="frozen"):
@@ -335,14 +358,21 @@ def sweeps(draw: st.DrawFn) -> Sweep:
     task = draw(st.sampled_from(["xnor", "xor", "and", "parity:3", "majority:5"]))
     known = list(metric_directions(tasks.get(task)))
     objective = draw(st.lists(st.sampled_from(known), min_size=1, max_size=3, unique=True))
+    direction = metric_directions(tasks.get(task))[objective[0]]
+    pruner = draw(st.sampled_from(["none", "median", "asha"])) if len(objective) == 1 else "none"
+    seeds = draw(st.integers(1, 10**7) | st.just({"min": 4, "max": 9, "width": 0.25}))
+    race = None
+    if len(objective) == 1 and objective[0].endswith("_rate") and direction == "maximize" and isinstance(seeds, int):
+        race = draw(st.none() | st.fixed_dictionaries({}, optional={"start": st.integers(1, 99)}))
     return Sweep(
         name=draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)),
         task=task,
         trials=draw(st.integers(1, 10**6)),
-        seeds=draw(st.integers(1, 10**7) | st.just({"min": 4, "max": 9, "width": 0.25})),
+        seeds=seeds,
         seed=draw(st.integers(0, 2**63 - 1)),
         sampler=draw(st.sampled_from(["tpe", "random", "qmc", "nsga2"])),
-        pruner=draw(st.sampled_from(["none", "median", "asha"])) if len(objective) == 1 else "none",
+        pruner=pruner if race is None else "race",
+        race=race,
         objective=objective,
         lease=draw(st.floats(1e-3, 86_400)),
         space=draw(SPACES),

@@ -12,6 +12,7 @@ from unittest.mock import ANY
 import pytest
 
 from nnexp.study import Store, SweepStudy, Worker, transitions
+from nnexp.study.race import Race, bounds
 from tests.helpers.small_study import FINAL_METRICS, SPACE, kill_a_worker, make, work
 
 
@@ -47,6 +48,27 @@ def test_two_workers_share_the_budget(store: Store, joined: Callable[[], Worker]
             assert worker.finish(claim, "COMPLETE", [1.0])
     assert sorted(done) == list(range(20))
     assert len(set(done.values())) == 20
+
+
+def test_the_best_lower_bound_of_a_race_is_known_to_all_workers(store: Store, joined: Callable[[], Worker]) -> None:
+    """From the rates of all trials, in training or finished; a value at a number that is no rung does not count."""
+    sweep = make(trials=4, pruner="race", race={"start": 8}, seeds=32, objective="solved_rate")
+    race = Race.of(sweep)
+    assert race is not None
+    a, b = Worker.join(SweepStudy.create(store, sweep)), joined()
+    (first,), (second,) = a.claim(1), b.claim(1)
+    assert (a.best_lower_bound(race), b.best_lower_bound(race)) == (0, 0)
+    assert a.set_intermediate_value(first, 8, 0.5)
+    at_8 = float(bounds(4, 8, race)[0])
+    assert b.best_lower_bound(race) == at_8 > 0
+    assert b.set_intermediate_value(second, 8, 0.25)
+    assert b.set_intermediate_value(second, 9, 1.0)
+    assert b.set_intermediate_value(second, 16, math.nan)
+    assert (a.best_lower_bound(race), b.best_lower_bound(race)) == (at_8, at_8)
+    assert a.set_intermediate_value(first, 16, 0.75)
+    assert a.finish(first, "COMPLETE", [0.75], {"networks": 16})
+    assert b.best_lower_bound(race) == float(bounds(12, 16, race)[0]) > at_8
+    assert joined().best_lower_bound(race) == b.best_lower_bound(race)
 
 
 def test_trials_handed_back(store: Store, joined: Callable[[], Worker]) -> None:
