@@ -78,6 +78,7 @@ def to_json(summary: Summary) -> str:
             "in_the_sweep": dataclasses.asdict(best.estimate),
             "retest": best.retest and dataclasses.asdict(best.retest),
         },
+        "play_off": summary.play_off and {**dataclasses.asdict(summary.play_off), "left": len(summary.play_off.left)},
         "importance": summary.importance,
         **{name: None if table is None else table.to_dict(orient="records") for name, table in tables.items()},
     }

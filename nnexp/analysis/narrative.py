@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nnexp.analysis import best_settings
 from nnexp.analysis.format import estimate, interval, label, percent
 from nnexp.analysis.summary import Best, Summary
 
@@ -27,10 +28,15 @@ def sentences(summary: Summary) -> tuple[str, ...]:
     best = summary.best
     if best is None:
         return (_nothing_ranked(summary),)
-    parts = [_headline(summary, best), _retest(summary, best)]
-    if best.estimate.successes:
+    held = summary.play_off
+    if held is not None and _succeeded(summary) and (held.whole or len(held.contenders) > 1):
+        parts = [*best_settings.sentences(held)]
+        parts.insert(1, _retest(summary, best))
+    else:
+        parts = [_headline(summary, best), _retest(summary, best)]
+    if _succeeded(summary):
         parts += [_compared(summary), _spread(summary), _effects(summary)]
-    parts.append(_families(summary, best))
+    parts.append(_families(summary))
     return tuple(part for part in parts if part)
 
 
@@ -40,12 +46,17 @@ def _nothing_ranked(summary: Summary) -> str:
     return f"No setting has a result yet: of the sweep's trials {states}.{known}"
 
 
+def _succeeded(summary: Summary) -> bool:
+    """Whether any network of the sweep reached the goal."""
+    return bool((summary.ranked[summary.measure] > 0).any())
+
+
 def _headline(summary: Summary, best: Best) -> str:
     ranked, goal = summary.ranked, _GOAL[summary.measure]
     total = f"{int(ranked['networks'].sum()):,} networks in {_settings(len(ranked))}"
     if (ranked["diverged_rate"] == 1).all():
         return f"Every network of the sweep diverged: {total}. Try lower learning rates."
-    if not best.estimate.successes:
+    if not _succeeded(summary):
         most = float(ranked[f"{summary.measure}_high"].max())
         return (
             f"No network of the sweep {goal}: 0 of {total}. "
@@ -64,7 +75,7 @@ def _settings(count: int) -> str:
 def _retest(summary: Summary, best: Best) -> str:
     """The rate on fresh networks, which the choice among many settings has not biased."""
     if best.retest is not None:
-        setting = "" if best.estimate.successes else f", the first in the ranking ({best.setting}),"
+        setting = "" if _succeeded(summary) else f", the first in the ranking ({best.setting}),"
         return (
             f"Trained again on fresh networks, trial {best.trial}{setting} {_GOAL[summary.measure]} in "
             f"{estimate(best.retest)}: this is the rate to quote."
@@ -140,7 +151,7 @@ def _effects(summary: Summary) -> str:
     return "No single factor has levels that differ significantly." if summary.effects else ""
 
 
-def _families(summary: Summary, best: Best) -> str:
+def _families(summary: Summary) -> str:
     table = summary.families
     if "hand_designed" not in table or not table["networks"].sum():
         return ""
@@ -153,7 +164,7 @@ def _families(summary: Summary, best: Best) -> str:
         f"Of {int(weights.sum()):,} networks {percent(hand)} contain the hand-designed logic, {percent(mirror)} its "
         f"mirror alone, {percent(other)} solved the task in another way and {percent(none)} did not solve it."
     )
-    if hand > 0 and not best.estimate.successes:
+    if hand > 0 and not _succeeded(summary):
         text += " Those that contain it have not recovered the solution, which asks for more: see the notes."
     return text
 

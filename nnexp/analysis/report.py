@@ -237,6 +237,7 @@ def _context(summary: Summary, sections: Sequence[Section], drawn: AlignedNetwor
         "question": _question(summary),
         "first": tables.ranked_table(summary, FIRST_ROWS, FIRST_COLUMNS) if len(summary.ranked) else None,
         "measure": fmt.label(summary.measure),
+        "contenders": tables.contenders_table(summary),
         "ranked": shown,
         "pareto": tables.pareto_table(summary),
         "sections": [

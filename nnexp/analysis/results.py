@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from nnexp import _atomic
-from nnexp.analysis import trials
+from nnexp.analysis import contenders, trials
 from nnexp.analysis.compare import Comparison, compare_runs, compare_sweeps
+from nnexp.analysis.contenders import Results
 from nnexp.analysis.outcomes import COLUMNS, SweepOutcomes, collect
 from nnexp.analysis.report import build_report
 from nnexp.analysis.summarize import summarize_records
@@ -46,6 +47,7 @@ class SweepResults:
         self.tracking, self.run, self.sweep, self.records = tracking, run, sweep, list(records)
         self.name = run.name
         self.importance: Mapping[str, Mapping[str, float]] | None = None
+        self._play_off: Results | None = None
         self._runs = {record.trial: record.run_id for record in self.records}
 
     @classmethod
@@ -65,6 +67,19 @@ class SweepResults:
             dataclasses.replace(record, metrics={**record.metrics, **metrics}) if record.run_id == run_id else record
             for record in self.records
         ]
+
+    def play_off(self) -> Results | None:
+        """The results of the play-off; None before it, where they are damaged, or if the sweep was extended since."""
+        if self._play_off is None:
+            try:
+                self._play_off = Results.parse(self.tracking.text(self.run.run_id, contenders.FILE))
+            except (NotFoundError, ValueError):
+                return None
+        return self._play_off if self._play_off.planned == self.sweep.trials else None
+
+    def add_play_off(self, results: Results) -> None:
+        """Add the results of the play-off, stored just now."""
+        self._play_off = results
 
     def best_network(self, trial: int) -> AlignedNetwork | None:
         """A trial's best network beside the hand-designed one; None where all its networks diverged.
@@ -102,6 +117,8 @@ class SweepResults:
             directions=self.sweep.directions,
             sampler=self.sweep.sampler,
             planned=self.sweep.trials,
+            play_off=self.play_off(),
+            space=self.sweep.space,
             missing=outcomes.missing if outcomes else (),
         )
 

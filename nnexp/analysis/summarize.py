@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from nnexp.analysis import contenders, narrative, trials
 from nnexp.analysis import format as fmt
-from nnexp.analysis import narrative, trials
+from nnexp.analysis.contenders import Results
 from nnexp.analysis.effects import factor_tests, marginals
 from nnexp.analysis.significance import Outcomes, against_rest
-from nnexp.analysis.summary import Best, Estimate, Summary
+from nnexp.analysis.summary import Best, Estimate, PlayOff, Summary
 from nnexp.errors import NotFoundError
+from nnexp.search.space import Dimension
 
 if TYPE_CHECKING:
     from nnexp.tracking.schema import RunRecord
@@ -36,6 +38,8 @@ def summarize_records(
     sampler: str = "",
     planned: int | None = None,
     missing: Sequence[str] = (),
+    play_off: Results | None = None,
+    space: Mapping[str, Dimension] | None = None,
 ) -> Summary:
     """The summary of a sweep's runs.
 
@@ -50,10 +54,12 @@ def summarize_records(
         sampler: the sweep's sampler.
         planned: the sweep's number of trials.
         missing: artifacts that could not be read, in words.
+        play_off: the results of the play-off, if it was held.
+        space: the searched space, for the region that the best settings span.
 
     Returns:
-        The summary with its answer in words. The re-test of the first setting is read from the metrics
-        ``retest_networks`` and ``retest_rate`` of its run.
+        The summary with its answer in words. Without a play-off the re-test of the first setting is read from the
+        metrics ``retest_networks`` and ``retest_rate`` of its run.
 
     Raises:
         NotFoundError: there are no runs.
@@ -64,10 +70,12 @@ def summarize_records(
     measure = trials.measure_of(frame)
     done = frame[(frame["status"] == FINISHED) & frame[measure].notna()]
     factors = trials.shown_factors(frame)
-    ranked = rank(done, measure)
-    best = _first(ranked, measure, factors) if len(ranked) else None
+    held = contenders.play_off(play_off, done, factors, space or {}, sampler) if play_off is not None else None
+    ranked = rank(done, measure, [each.trial for each in held.left] if held else ())
+    best = _first(ranked, measure, factors, held) if len(ranked) else None
     if best is not None:
-        ranked.loc[0, "note"] = _note(best)
+        first, *others = [_note(row) for _, row in ranked.iterrows()]
+        ranked["note"] = [first or "selected, not re-tested", *others]
     summary = Summary(
         name=name,
         task=str(frame["task"].iloc[0]),
@@ -77,6 +85,7 @@ def summarize_records(
         effects=factor_tests(done, measure),
         families=families(done),
         best=best,
+        play_off=held,
         rivals=_rivals(ranked, best, (outcomes or {}).get(measure, {})),
         importance=importance or {},
         pareto=pareto(ranked, objective, directions) if len(objective) > 1 else None,
@@ -89,24 +98,28 @@ def summarize_records(
     return dataclasses.replace(summary, answer=narrative.sentences(summary), notes=narrative.notes(summary))
 
 
-def rank(done: pd.DataFrame, measure: str) -> pd.DataFrame:
+def rank(done: pd.DataFrame, measure: str, first: Sequence[int] = ()) -> pd.DataFrame:
     """The finished trials, best first, numbered by ``rank`` from 1.
 
-    By the lower end of the measure's Wilson interval, so that a high rate of few networks does not win; ties by higher
-    solved rate, then by lower trial number.
+    The trials ``first``, which a play-off left, come first and in their order. All others are ranked by their results
+    in the sweep: by the lower end of the measure's Wilson interval, so that a high rate of few networks does not win;
+    ties by higher solved rate, then by lower trial number.
     """
     ordered = done.sort_values(
         [f"{measure}_low", "solved_rate", "trial"], ascending=[False, False, True], na_position="last", kind="stable"
     ).reset_index(drop=True)
+    places = {trial: place for place, trial in enumerate(first)}
+    places_of_all = ordered["trial"].map(lambda trial: places.get(trial, len(places)))
+    ordered = ordered.iloc[np.argsort(places_of_all.to_numpy(), kind="stable")].reset_index(drop=True)
     ordered.insert(0, "rank", np.arange(1, len(ordered) + 1))
     ordered["note"] = ""
     return ordered
 
 
-def _first(ranked: pd.DataFrame, measure: str, factors: Sequence[str]) -> Best:
+def _first(ranked: pd.DataFrame, measure: str, factors: Sequence[str], held: PlayOff | None) -> Best:
     row = ranked.iloc[0]
-    retest = None
-    if row.get("retest_networks", 0) > 0 and row.get("retest_rate", np.nan) >= 0:
+    retest = held.left[0].fresh if held else None
+    if retest is None and row.get("retest_networks", 0) > 0 and row.get("retest_rate", np.nan) >= 0:
         networks = int(row["retest_networks"])
         retest = Estimate.of(round(row["retest_rate"] * networks), networks)
     networks = int(row["networks"])
@@ -119,9 +132,10 @@ def _first(ranked: pd.DataFrame, measure: str, factors: Sequence[str]) -> Best:
     )
 
 
-def _note(best: Best) -> str:
-    again = best.retest
-    return f"re-tested: {fmt.percent(again.rate)} of {again.networks:,}" if again else "selected, not re-tested"
+def _note(row: pd.Series) -> str:
+    if not (row.get("retest_networks", 0) > 0 and row.get("retest_rate", np.nan) >= 0):
+        return ""
+    return f"re-tested: {fmt.percent(row['retest_rate'])} of {int(row['retest_networks']):,}"
 
 
 def _rivals(ranked: pd.DataFrame, best: Best | None, outcomes: Mapping[int, Outcomes]) -> pd.DataFrame | None:

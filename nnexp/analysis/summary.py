@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from nnexp.analysis import trials
+from nnexp.analysis.playoff import Span
 from nnexp.recovery.intervals import wilson
 
 _SHOWN = 10  # rows of the ranked table in a notebook
@@ -33,7 +34,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Best:
-    """The first setting of the ranking.
+    """The first setting of the ranking: after a play-off the one that came first in it.
 
     Attributes:
         trial: its number.
@@ -50,6 +51,49 @@ class Best:
     retest: Estimate | None = None
 
 
+@dataclass(frozen=True)
+class Contender:
+    """A setting that took part in the play-off.
+
+    Attributes:
+        trial: its number.
+        run_id: its run in MLflow.
+        setting: its settings in words.
+        fresh: its rate on fresh networks, with an interval that is valid for all contenders and rounds together.
+        left: whether it may still be the best.
+    """
+
+    trial: int
+    run_id: str
+    setting: str
+    fresh: Estimate
+    left: bool
+
+
+@dataclass(frozen=True)
+class PlayOff:
+    """The outcome of a play-off.
+
+    Attributes:
+        contenders: those that may still be the best, then the others; each group by the rate on fresh networks.
+        confidence: the probability that the best setting is among those that are left.
+        whole: whether this is the best of all the sweep's settings, not only of the contenders.
+        cut: how many more settings might be the best, but did not take part.
+        region: factor -> what the settings that are left span of the searched space.
+    """
+
+    contenders: tuple[Contender, ...]
+    confidence: float
+    whole: bool
+    cut: int
+    region: Mapping[str, Span]
+
+    @property
+    def left(self) -> tuple[Contender, ...]:
+        """The contenders that may still be the best, the highest rate on fresh networks first."""
+        return tuple(each for each in self.contenders if each.left)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Summary:
     """Everything that the tables and the report of a sweep say.
@@ -64,6 +108,7 @@ class Summary:
         effects: each factor's adjusted p-value, see `nnexp.analysis.effects.factor_tests`.
         families: shares of networks by hidden size.
         best: the first setting of the ranking; None where the ranking is empty.
+        play_off: the settings that may be the best on fresh networks; None before the play-off.
         rivals: the first setting against each other one, see `nnexp.analysis.significance.against_rest`; None without
             the tables of networks.
         importance: metric to factor to share, as the study computes it.
@@ -89,6 +134,7 @@ class Summary:
     importance: Mapping[str, Mapping[str, float]]
     pareto: pd.DataFrame | None
     counts: Mapping[str, int]
+    play_off: PlayOff | None = None
     planned: int | None = None
     sampler: str = ""
     missing: tuple[str, ...] = ()

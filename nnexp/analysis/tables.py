@@ -93,12 +93,30 @@ def pareto_table(summary: Summary) -> pd.DataFrame | None:
     return pd.DataFrame({fmt.label(c): [cell(value, c) for value in summary.pareto[c].tolist()] for c in columns})
 
 
+def contenders_table(summary: Summary) -> pd.DataFrame | None:
+    """The settings of the play-off with their rates on fresh networks; None where fewer than two took part."""
+    if summary.play_off is None or len(summary.play_off.contenders) < 2:
+        return None
+    rows = [
+        {
+            "trial": str(each.trial),
+            "setting": each.setting,
+            "fresh networks": f"{each.fresh.networks:,}",
+            fmt.label(summary.measure): fmt.with_interval(each.fresh.rate, each.fresh.low, each.fresh.high),
+            "may be the best": "yes" if each.left else "no",
+        }
+        for each in summary.play_off.contenders
+    ]
+    return pd.DataFrame(rows)
+
+
 def sections(summary: Summary, top: int | None) -> list[tuple[str, pd.DataFrame]]:
     """The tables of a summary with their headings; empty tables are left out."""
     shown = len(summary.ranked) if top is None else min(top, len(summary.ranked))
     of = "" if shown == len(summary.ranked) else f" (first {shown} of {len(summary.ranked):,})"
-    front = pareto_table(summary)
+    front, again = pareto_table(summary), contenders_table(summary)
     tables = [
+        *([("The play-off, on fresh networks", again)] if again is not None else []),
         (f"Settings, best first{of}", ranked_table(summary, top)),
         *([("Pareto front", front)] if front is not None else []),
         ("Averages over settings, with 95% intervals over settings", marginals_table(summary)),

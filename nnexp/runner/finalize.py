@@ -1,4 +1,4 @@
-"""The end of a sweep: lost runs are restored, the best setting is re-tested, and the results are published.
+"""The end of a sweep: lost runs are restored, the play-off is held, and the results are published.
 
 Any worker that finds the budget met may do it. One is elected, and doing it again changes nothing.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from nnexp.analysis.results import SweepResults
 from nnexp.analysis.summary import Summary
 from nnexp.errors import NotFoundError
-from nnexp.runner import jobs, signals
+from nnexp.runner import jobs, play_off, signals
 from nnexp.runner.publish import publish
 from nnexp.runner.session import FINALIZED, Session, is_finalized
 from nnexp.study import FinishedState, Trial
@@ -25,10 +25,6 @@ from nnexp.tracking.schema import DROPPED, ENDED, SWEEP_FILE, RunRecord, SweepRu
 from nnexp.tracking.store import Tracking
 from nnexp.tracking.trial_run import write_failed, write_trained
 
-#: The networks of the re-test have these numbers and higher ones, which the seeds of no sweep reach.
-FRESH = 10_000_000
-#: The fewest networks of the re-test: a 95% interval of about ±3 percentage points.
-RETEST_NETWORKS = 1000
 #: The study attribute that names, for each budget, the worker elected to finalize it.
 ELECTED = "conclusion_writer"
 #: Seconds between two looks at the work of another worker.
@@ -71,13 +67,13 @@ class Finalization:
         return elected in worker.dead_workers() and study.compare_and_set(key, elected, worker.id)
 
     def _write(self, executor: Executor) -> Summary:
-        """Restore, re-test and publish, from one listing of the runs."""
+        """Restore, hold the play-off and publish, from one listing of the runs."""
         call, study = self.session.retry.call, self.session.study
         runs, _ = call(lambda: self.restore(executor))
         # A worker that started before the sweep was extended may have written its smaller file over the present one.
         call(self._write_sweep_file)
         found = SweepResults(self.tracking, self.run, study.sweep, runs)
-        call(lambda: self._retest(found, executor))
+        call(lambda: play_off.hold(self.session, self.tracking, found, executor))
         return call(lambda: publish(study, self.tracking, self.run, found, executor))
 
     def _write_sweep_file(self) -> None:
@@ -140,18 +136,3 @@ class Finalization:
             outbox, sweep, trial.number, settings, trained, state, epochs=epochs, began=began, dropped=dropped
         )
         return entry
-
-    def _retest(self, found: SweepResults, executor: Executor) -> None:
-        """Train the best setting on fresh networks: the selected best of many settings looks better than it is."""
-        best = found.summary().best
-        if best is None or best.retest is not None:
-            return
-        study = self.session.study
-        winner = next(trial for trial in study.trials() if trial.number == best.trial)
-        settings = study.sweep.settings(winner.params)
-        count = max(RETEST_NETWORKS, best.estimate.networks)
-        grades = jobs.train(executor, settings, np.arange(FRESH, FRESH + count), self.session.workers).grades
-        successes = grades.recovered if grades.recovered is not None else grades.solved
-        metrics = {"retest_networks": float(count), "retest_rate": float(successes.mean())}
-        self.tracking.log_progress(best.run_id, 0, metrics)
-        found.add_metrics(best.run_id, metrics)

@@ -36,7 +36,7 @@ def publish(study: SweepStudy, tracking: Tracking, run: SweepRun, found: SweepRe
         study: the finished study.
         tracking: where its runs are.
         run: the parent run.
-        found: its trials' runs, with the best setting's re-test.
+        found: its trials' runs, with the play-off.
         executor: draws the figures of the best networks while the report is made here.
 
     Raises:
@@ -102,9 +102,9 @@ def _mark_best(tracking: Tracking, found: SweepResults, summary: Summary, figure
 
 
 def _register(tracking: Tracking, run: SweepRun, summary: Summary) -> registry.Registration | None:
-    """Register the best network as a model; None if there is no best setting or it is not re-tested."""
+    """Register the best network as a model; None if no network solved the task, or its setting is not re-tested."""
     best = summary.best
-    if best is None or best.retest is None:
+    if best is None or best.retest is None or not (summary.ranked["solved_rate"] > 0).any():
         return None
     network = json.loads(tracking.text(best.run_id, networks_table.BEST_NETWORK))
     retest = best.retest
