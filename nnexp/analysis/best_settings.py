@@ -41,7 +41,8 @@ def _trials(numbers: list[int]) -> str:
 
 
 def _region(held: PlayOff) -> str:
-    spans = ", ".join(_span(factor, span) for factor, span in held.region.items())
+    numbers_first = sorted(held.region.items(), key=lambda item: item[1].low is None)
+    spans = ", ".join(_span(factor, span) for factor, span in numbers_first)
     return f"They span {spans}." if spans else ""
 
 

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnexp.analysis import formats
+from nnexp.analysis.contenders import Results
 from nnexp.analysis.narrative import sentences
 from nnexp.analysis.significance import Outcomes
 from nnexp.analysis.summarize import summarize_records
 from nnexp.analysis.summary import Summary
+from nnexp.search.space import Fixed, IntRange
 from nnexp.tracking.schema import RunRecord
 from tests.helpers.made_up_sweep import run, sweep
 
@@ -211,9 +213,29 @@ def made_up(draw: st.DrawFn) -> Summary:
         records.append(run(trial, networks=64, status=status, hidden_size=draw(st.integers(2, 3)), **metrics))
         order = np.random.default_rng(draw(st.integers(0, 99))).permutation(64)
         outcomes[trial] = Outcomes(np.arange(64), order < (recovered if reference else solved))
+    done = [r.trial for r in records if r.status == "FINISHED" and "solved_rate" in r.metrics]
+    took_part = draw(st.lists(st.sampled_from(done), unique=True)) if done else []
+    networks = [draw(st.sampled_from([256, 512, 1024])) for _ in took_part]
+    results = Results(
+        planned=trials,
+        confidence=0.975,
+        tolerance=0.02,
+        cut=draw(st.sampled_from([0, 0, 3])),
+        trials=tuple(took_part),
+        networks=tuple(networks),
+        successes=tuple(draw(st.sampled_from([0, n]) | st.integers(0, n)) for n in networks),
+    )
     tables = draw(st.booleans())
     rate = "recovery_rate" if reference else "solved_rate"
-    return summarize_records("s", records, outcomes={rate: outcomes} if tables else None, planned=trials)
+    return summarize_records(
+        "s",
+        records,
+        outcomes={rate: outcomes} if tables else None,
+        planned=trials,
+        play_off=results if took_part else None,
+        space={"hidden_size": IntRange(2, 3), "learning_rate": Fixed(0.5)},
+        sampler=draw(st.sampled_from(["random", "tpe"])),
+    )
 
 
 @settings(max_examples=150, deadline=None)
@@ -232,7 +254,21 @@ def test_every_sentence_is_true(summary: Summary) -> None:
     assert text.startswith("Every network of the sweep diverged") == (summary.ranked["diverged_rate"] == 1).all()
     assert ("the rate to quote" in text) == (best.retest is not None)
     assert not (best.retest and "not re-tested" in text)
-    if text.startswith("Best"):
+    held = summary.play_off
+    assert text.startswith("The best") <= (held is not None and hits > 0)
+    if held is not None:
+        left = [each.trial for each in held.left]
+        assert summary.ranked["trial"].head(len(left)).tolist() == left
+        assert best.retest == held.left[0].fresh
+        assert best.retest.low < best.retest.rate or best.retest.successes == 0
+        if text.startswith("The best"):
+            assert ("95% sure" in text) == held.whole == text.startswith("The best setting")
+            assert held.whole == (summary.sampler == "random" and not held.cut)
+            named = re.search(r"sure: trials ([\d, and]+)\.", text) or re.search(r"is trial (\d+) \(", text)
+            assert named is not None
+            assert sorted(map(int, re.findall(r"\d+", named.group(1)))) == sorted(left)
+            assert ("3 more may be the best" in text) == bool(held.cut)
+    if text.startswith("Best:"):
         assert summary.rivals is not None
         assert len(summary.rivals) == len(summary.ranked) - 1
         assert ((summary.rivals["p_holm"] <= 0.05) & (summary.rivals["difference"] > 0)).all()
