@@ -190,6 +190,11 @@ def notes(summary: Summary) -> tuple[str, ...]:
             f"The sampler ({summary.sampler}) tries more settings where earlier ones did well: averages over settings "
             "describe those tried, not the whole search space. Read effects from a grid, random or qmc sweep."
         )
+    if len(set(summary.ranked["networks"])) > 1:
+        lines.append(
+            "Settings have different numbers of networks: shares of all networks describe those that were trained, "
+            "of which the better settings may have more."
+        )
     if summary.missing:
         more = f" and {len(summary.missing) - 10} more" if len(summary.missing) > 10 else ""
         lines.append(f"Missing and left out: {', '.join(summary.missing[:10])}{more}.")

@@ -6,7 +6,6 @@ was. Which round comes next is a function of the counts alone, and so are the re
 
 from __future__ import annotations
 
-import logging
 from concurrent.futures import Executor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +18,10 @@ from nnexp.analysis.results import SweepResults
 from nnexp.network.settings import Settings
 from nnexp.runner import jobs
 from nnexp.runner.jobs import Job
+from nnexp.runner.progress import Progress
 from nnexp.runner.session import Session
-from nnexp.study.race import Race, lower_bound
+from nnexp.study.race import Race
 from nnexp.tracking.store import Tracking
-
-log = logging.getLogger("nnexp")
 
 #: The fresh networks have these numbers and higher ones, which the seeds of no sweep reach.
 FRESH = 10_000_000
@@ -71,7 +69,7 @@ class Field:
         if total.sum() > max(self.limit, networks.sum()):
             total = networks
         if (total == networks).all():
-            first = int(np.argmax(lower_bound(successes, networks, 0.025)))
+            first = int(playoff.answer(successes, networks, self.race).index[0])
             rung = min(n for n in self.race.rungs if n >= min(FIRST_NETWORKS, self.race.seeds))
             total = networks.copy()
             total[first] = max(total[first], rung)
@@ -130,7 +128,10 @@ def _train_round(session: Session, field: Field, networks: Ints, total: Ints, ex
     if not wanted:
         return
     count, most = len({trial for trial, _, _ in wanted}), int(total.max())
-    log.info("nnexp: play-off: %d setting%s, %s networks each", count, "s" * (count != 1), f"{most:,}")
+    if session.options.progress is not None:
+        trials = session.study.sweep.trials
+        words = f"{count} setting{'s' * (count != 1)}, {most:,} networks each"
+        session.options.progress(Progress(trials, trials, play_off=words))
     tasks = jobs.submit(executor, [job for _, _, job in wanted], session.workers)
     pending = set(tasks)
     while pending:

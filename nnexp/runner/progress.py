@@ -15,6 +15,7 @@ class Progress:
         best: the best value of the (first) objective so far; None before the first. objective: the objective's name.
         waiting_for_tracking: training waits, since logging is slower.
         spool: finished trials that wait on disk for the tracking store.
+        play_off: the round of the play-off in words, after the last trial.
     """
 
     done: int
@@ -25,11 +26,12 @@ class Progress:
     waiting_for_tracking: bool = False
     failed: int = 0
     spool: int = 0
+    play_off: str = ""
 
     @property
     def details(self) -> str:
         """Everything but the number of trials, in words."""
-        parts = []
+        parts = [f"play-off: {self.play_off}"] if self.play_off else []
         if self.networks_per_second:
             parts.append(f"{self.networks_per_second:,.0f} networks/s")
         if self.best is not None:

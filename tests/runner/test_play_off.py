@@ -13,6 +13,7 @@ from nnexp.errors import NnexpError
 from nnexp.recovery.grades import assess
 from nnexp.runner import jobs, play_off, sweeps
 from nnexp.runner.play_off import FIRST_NETWORKS, FRESH, Field
+from nnexp.runner.progress import Progress
 from nnexp.search.sweep_file import Sweep
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
@@ -100,7 +101,9 @@ def test_an_interrupted_play_off_goes_on_with_its_round(
     with pytest.raises(NnexpError, match="second round"):
         small_sweeps.run(PLAN, where)
     assert {len(known) for known in counts(where).values()} == {1}
-    small_sweeps.run(PLAN, where)
+    told: list[Progress] = []
+    small_sweeps.run(PLAN, where, progress=told.append)
+    assert "play-off: " in told[-1].details
     assert all(start > FRESH for round_ in rounds[2:] for start in round_)
     assert held(where) == held(finished)
     assert counts(where) == counts(finished)
@@ -110,7 +113,9 @@ def test_an_interrupted_play_off_goes_on_with_its_round(
 def test_a_finished_play_off_is_not_held_again(finished: Stores, tmp_path: Path) -> None:
     """A repeated finalization trains nothing and logs no metric a second time; an extended sweep holds another one."""
     where = small_sweeps.copied(Path(finished.storage).parent, tmp_path)
-    summary = sweeps.sweep(PLAN, stores=where, pool="inline")
+    told: list[Progress] = []
+    summary = sweeps.sweep(PLAN, stores=where, pool="inline", progress=told.append)
+    assert not any(progress.play_off for progress in told)
     tracking = Tracking(where.tracking_uri)
     run = tracking.runs(PLAN.name)[held(where).trials[0]].run_id
     assert len(tracking.client.get_metric_history(run, "retest_rate")) == 1
