@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnexp.analysis import formats
@@ -216,7 +216,6 @@ def made_up(draw: st.DrawFn) -> Summary:
     return summarize_records("s", records, outcomes={rate: outcomes} if tables else None, planned=trials)
 
 
-@settings(max_examples=150, deadline=None)
 @given(made_up())
 def test_every_sentence_is_true(summary: Summary) -> None:
     """No sentence contradicts the tables or another sentence, whatever the rates."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import nnexp
@@ -60,7 +60,6 @@ def test_every_form_solves_its_task_at_the_same_cost(task, activation, encoding)
     assert cost[0] == pytest.approx(4.547e-5, abs=2e-8)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 4))
 def test_conversions_do_not_change_the_function(seed, H, N):
     rng = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnexp.network.model import Network
@@ -37,7 +37,6 @@ def brute_force(p: Network, r: int, mean: np.ndarray, target: Network) -> tuple[
     return best
 
 
-@settings(max_examples=60, deadline=None)
 @given(SEEDS, st.integers(1, 3), st.integers(0, 3), st.integers(1, 3), st.floats(0.1, 10))
 def test_it_is_the_least_over_all_permutations_and_signs(seed, K, spare, N, scale):
     rng = np.random.default_rng(seed)
@@ -49,7 +48,6 @@ def test_it_is_the_least_over_all_permutations_and_signs(seed, K, spare, N, scal
         assert (distance[r], cosine[r]) == (pytest.approx(expected[0], rel=1e-9), pytest.approx(expected[1], abs=1e-9))
 
 
-@settings(max_examples=40, deadline=None)
 @given(SEEDS, st.integers(2, 4), st.integers(0, 3))
 def test_copies_are_at_distance_0_by_enumeration_and_by_linear_assignment(seed, K, spare):
     rng = np.random.default_rng(seed)
@@ -65,7 +63,6 @@ def test_copies_are_at_distance_0_by_enumeration_and_by_linear_assignment(seed, 
             assert cosine[0] == pytest.approx(1)
 
 
-@settings(max_examples=40, deadline=None)
 @given(SEEDS, st.integers(2, 4))
 def test_linear_assignment_agrees_with_enumeration_without_spare_units(seed, K):
     rng = np.random.default_rng(seed)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnexp.errors import UsageError
@@ -48,7 +48,6 @@ def both(task: str) -> Network:
     return replace(joined, b2=ours.b2 + other.b2)
 
 
-@settings(max_examples=100, deadline=None)
 @given(SEEDS, TASKS, FORMS, st.integers(0, 4))
 def test_a_symmetric_copy_of_the_reference_is_recovered_at_distance_0(seed, task, form, spare):
     rng = np.random.default_rng(seed)
@@ -63,7 +62,6 @@ def test_a_symmetric_copy_of_the_reference_is_recovered_at_distance_0(seed, task
     np.testing.assert_allclose(grades.offset, grades.reference_offset)
 
 
-@settings(max_examples=100, deadline=None)
 @given(SEEDS, st.sampled_from(["xnor", "xor"]), FORMS, st.integers(0, 4), st.floats(0, 0.5))
 def test_a_noisy_copy_of_the_reference_is_still_recovered(seed, task, form, spare, noise):
     rng = np.random.default_rng(seed)
@@ -78,7 +76,6 @@ def test_a_noisy_copy_of_the_reference_is_still_recovered(seed, task, form, spar
     assert 0 <= grades.reference_distance[0] <= noise * math.sqrt(12 / 450)
 
 
-@settings(max_examples=100, deadline=None)
 @given(SEEDS, st.sampled_from(["xnor", "xor"]), FORMS, st.integers(0, 4), st.booleans())
 def test_the_mirror_is_never_recovered_whatever_silent_units_stand_by(seed, task, form, spare, reference_units):
     """Not even when the silent units are the reference's own."""
@@ -94,7 +91,6 @@ def test_the_mirror_is_never_recovered_whatever_silent_units_stand_by(seed, task
     assert np.isnan(grades.cosine).all()
 
 
-@settings(max_examples=60, deadline=None)
 @given(SEEDS, st.sampled_from(["xnor", "xor"]), FORMS, st.integers(0, 3))
 def test_a_network_with_both_logics_contains_but_does_not_need_the_reference(seed, task, form, spare):
     """Each carries half; here the mirror a little more, so that the reference is not recovered."""
@@ -136,7 +132,6 @@ def assert_grades(grades: Grades, r: int, expected: dict[str, Any]) -> None:
     assert found == {name: expected[name] for name in found}
 
 
-@settings(max_examples=80, deadline=None)
 @given(SEEDS, TASKS, FORMS)
 def test_grades_agree_with_their_definitions(seed, task, form):
     table = tasks.get(task)
@@ -168,7 +163,6 @@ def test_trained_networks_have_the_grades_of_their_definitions(task, activation,
                 assert_grades(grades, r, expected)
 
 
-@settings(max_examples=50, deadline=None)
 @given(SEEDS, FORMS, st.integers(2, 6))
 def test_the_shares_of_all_hidden_units_add_up_to_1(seed, form, hidden_size):
     """Units of a reference are matched one by one: what is left of the share of all is that of the others."""
@@ -213,7 +207,6 @@ def test_each_input_of_parity_may_be_complemented_in_a_mirror():
     assert assess(reference("parity:3", "tanh"), tasks.get("parity:3")).family.tolist() == ["hand-designed"]
 
 
-@settings(max_examples=30, deadline=None)
 @given(SEEDS, TASKS, FORMS)
 def test_a_networks_grades_do_not_depend_on_the_others(seed, task, form):
     """To the bit, alone and in any order."""
@@ -228,7 +221,6 @@ def test_a_networks_grades_do_not_depend_on_the_others(seed, task, form):
         np.testing.assert_array_equal(values[order], mixed[name])
 
 
-@settings(max_examples=30, deadline=None)
 @given(SEEDS, FORMS)
 def test_grades_do_not_change_under_the_networks_symmetries(seed, form):
     rng = np.random.default_rng(seed)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnexp.cli.networks import SETTINGS
@@ -350,7 +350,6 @@ def sweeps(draw: st.DrawFn) -> Sweep:
 
 
 @given(sweeps())
-@settings(max_examples=200, deadline=None)
 def test_reading_the_text_of_a_sweep_returns_an_equal_sweep(sweep: Sweep) -> None:
     """`parse` inverts `text`, and the text is the canonical form of what it describes."""
     again = parse(sweep.text)

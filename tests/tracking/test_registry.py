@@ -17,6 +17,7 @@ from nnexp.tracking import registry
 from nnexp.tracking.load_model import load_network
 from nnexp.tracking.registry import Candidate, model_name, register
 from nnexp.tracking.store import Tracking
+from tests.helpers.sampling import sample
 
 SIGMOID = {"W1": [[20, 20], [-20, -20]], "b1": [-30, 10], "W2": [20, 20], "b2": -10}
 TANH = {"W1": [[10, 10], [-10, -10]], "b1": [-15, 5], "W2": [10, 10], "b2": 10}
@@ -127,7 +128,10 @@ def test_networks_are_read_from_model_and_run(tracking: Tracking, tmp_path: Path
         assert load_network(source, stores).b1.tolist() == [TANH["b1"]]
 
 
-@pytest.mark.parametrize("settings", [{}, {"activation": "sigmoid"}, {"activation": "sigmoid", "encoding": "bipolar"}])
+FORMS = [{}, {"activation": "sigmoid"}, {"activation": "sigmoid", "encoding": "bipolar"}]
+
+
+@pytest.mark.parametrize("settings", sample(FORMS, 1, "predicting models"))
 def test_command_line_predicts(tmp_path: Path, settings: dict[str, str]) -> None:
     """`mlflow models predict` accepts CSV and JSON, for every activation and encoding."""
     registry.save_model(tmp_path / "model", candidate(**settings).network, "xnor")
