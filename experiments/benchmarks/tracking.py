@@ -67,7 +67,7 @@ def trial_run(trial: int) -> TrialRun:
         state="COMPLETE",
         params={"trial": str(trial), **{f"setting_{i}": str(i / 7) for i in range(14)}},
         tags={f"nnexp.tag_{i}": "v" * 20 for i in range(8)},
-        name=f"h=4 lr=0.5 glorot_uniform×1 · #{trial}",
+        name=f"#{trial} h=4 lr=0.5 glorot_uniform×1",
         note="**31.0%** recover the hand-designed logic",
         started_ms=10**12 + trial,
         ended_ms=10**12 + 5000 + trial,

@@ -8,6 +8,7 @@ from functools import partial
 from nnexp.network.settings import Settings
 from nnexp.recovery import networks_table, trial_metrics
 from nnexp.recovery.grades import GradedNetworks
+from nnexp.recovery.shortfall import shortfall
 from nnexp.search.sweep_file import Sweep
 from nnexp.tracking import provenance
 from nnexp.tracking.outbox import Entry, Outbox
@@ -60,7 +61,7 @@ def write_trained(
             OUTCOME: "pruned" if state == "PRUNED" else trial_metrics.outcome(result, grades),
         },
         name=run_name(trial, settings),
-        note=_note(settings, metrics, len(result.index)),
+        note=_note(settings, metrics, len(result.index), epochs, shortfall(result, grades, epochs)),
         started_ms=int(began * 1000),
         ended_ms=_ended_ms(began),
         metrics=(*curves, *((key, epochs, value) for key, value in finals.items())),
@@ -105,21 +106,35 @@ def _objective(sweep: Sweep, metrics: dict[str, float]) -> dict[str, str]:
 
 
 def run_name(trial: int, settings: Settings) -> str:
-    """A run's name: ``h=4 lr=0.5 glorot_uniform×1 · #12``."""
+    """A run's name: ``#12 h=4 lr=0.5 glorot_uniform×1``."""
     s = settings
-    return f"h={s.hidden_size} lr={s.learning_rate:.3g} {s.init}×{s.init_scale:.3g} · #{trial}"
+    return f"#{trial} h={s.hidden_size} lr={s.learning_rate:.3g} {s.init}×{s.init_scale:.3g}"
 
 
-def _note(settings: Settings, metrics: dict[str, float], networks: int) -> str:
-    """A run's description: its rates in words."""
+def _note(settings: Settings, metrics: dict[str, float], networks: int, epochs: int, reason: str) -> str:
+    """A run's description: its rates in words, then the most frequent reason why networks do not recover.
+
+    Args:
+        settings: the trial's.
+        metrics: the run's.
+        networks: their number.
+        epochs: to which they were trained; fewer than the setting's if the trial was pruned.
+        reason: from `shortfall`; empty if there is none.
+    """
+    pruned = epochs < settings.epochs
+    when = "by then" if pruned else f"within {epochs:,} epochs"
     solved = metrics["solved_rate"]
-    lines = [f"**{solved:.1%}** of {networks:,} networks solve {settings.task[:40]} within {settings.epochs:,} epochs"]
+    rates = [f"**{solved:.1%}** of {networks:,} networks solve {settings.task[:40]} {when}"]
     if "recovery_rate" in metrics:
         low, high = metrics["recovery_rate_low"], metrics["recovery_rate_high"]
-        lines.append(
+        rates.append(
             f"**{metrics['recovery_rate']:.1%}** recover the hand-designed logic (95% interval {low:.1%} to {high:.1%})"
         )
-        lines.append(f"{metrics['contains_rate']:.1%} contain it, {metrics.get('mirror_rate', 0.0):.1%} its mirror")
+        rates.append(f"{metrics['contains_rate']:.1%} contain it, {metrics.get('mirror_rate', 0.0):.1%} its mirror")
     if metrics.get("diverged_rate", 0.0) > 0:
-        lines.append(f"{metrics['diverged_rate']:.1%} diverged")
-    return "; ".join(lines) + "."
+        rates.append(f"{metrics['diverged_rate']:.1%} diverged")
+    parts = [f"Pruned after {epochs:,} of {settings.epochs:,} epochs."] if pruned else []
+    parts.append("; ".join(rates) + ".")
+    if reason:
+        parts.append(f"{reason}.")
+    return " ".join(parts)

@@ -23,7 +23,7 @@ def trial_run(
         state=state,  # type: ignore[arg-type]
         params={"trial": str(trial), "hidden_size": "4", "learning_rate": "0.5", "init": "glorot_uniform"},
         tags={"nnexp.version": "0.1.0"},
-        name=f"h=4 lr=0.5 glorot_uniform×1 · #{trial}",
+        name=f"#{trial} h=4 lr=0.5 glorot_uniform×1",
         note="31% recovered",
         started_ms=started + trial,
         ended_ms=started + 5000 + trial,

@@ -30,7 +30,7 @@ def test_trained_trial_has_all_that_its_run_shows(outbox: Outbox) -> None:
     assert run.tags["outcome"] == "pruned"
     assert run.tags["objective"] == f"recovery_rate = {metrics['recovery_rate']:.4g}"
     assert {key: value for key, step, value in run.metrics if step == 20} == metrics
-    assert run.name == "h=4 lr=0.5 glorot_uniform×1 · #3"
+    assert run.name == "#3 h=4 lr=0.5 glorot_uniform×1"
     assert "of 8 networks solve xnor within 20 epochs" in run.note
     assert 3000 <= run.ended_ms - run.started_ms < 60_000
     assert {path.name for path in entry.files.iterdir()} == {"networks.parquet", "best_network.json"}
@@ -45,3 +45,15 @@ def test_failed_trial_has_its_reason(outbox: Outbox) -> None:
     assert run.tags["nnexp.failure"] == "its worker was killed 3 times"
     assert run.ended_ms == run.started_ms == int(began * 1000)
     assert list(entry.files.iterdir()) == []
+
+
+def test_pruned_trial_says_when_and_why(outbox: Outbox) -> None:
+    """After how many of the epochs, and the most frequent reason why its networks do not recover by then."""
+    settings = Settings(learning_rate=0.03, init_scale=0.1, epochs=4000, seeds=8)
+    result = train(settings.model_copy(update={"epochs": 50}))
+    trained = GradedNetworks(result, assess(result.network, settings.truth_table), 0.5)
+    entry, _ = write_trained(outbox, SWEEP, 3, settings, trained, "PRUNED", epochs=50, began=time.time())
+    note = entry.read().note
+    assert note.startswith("Pruned after 50 of 4,000 epochs. **0.0%** of 8 networks solve xnor by then; ")
+    assert "within 4,000" not in note
+    assert "8 of 8 networks rest at loss ln 2, the same answer for every input: the start is too small" in note
