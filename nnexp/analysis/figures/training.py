@@ -1,4 +1,4 @@
-"""Figures of training: bands of the loss, and how soon networks solve the task.
+"""Figures of training: bands of the loss, and when networks solve the task.
 
 Axes: R networks of a setting.
 """
@@ -85,11 +85,11 @@ def _band(axes: Axes, title: str, keyed: Mapping[str, NDArray[np.float64]], *, p
 def solving_curves(
     settings: Mapping[str, NDArray[np.float64]], pooled: Mapping[str, NDArray[np.float64]], epochs: int
 ) -> Figure | None:
-    """The share of networks that have solved the task after so many epochs, for some settings and by hidden size.
+    """The share of networks that have solved the task by each epoch, for some settings and by hidden size.
 
     Args:
-        settings: the title of a setting to (R,) epochs to solve, infinite where never; at most six are drawn.
-        pooled: hidden size to the same of all networks of that size.
+        settings: title of a setting -> (R,) epochs to solve, infinite if never; at most six are drawn.
+        pooled: hidden size -> the same of all networks of that size.
         epochs: the last epoch of the curves.
 
     Returns:
