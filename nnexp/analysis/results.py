@@ -23,7 +23,7 @@ from nnexp.recovery.alignment import AlignedNetwork, align_best
 from nnexp.search import sweep_file
 from nnexp.search.sweep_file import Sweep
 from nnexp.stores import Stores
-from nnexp.tracking.runs import counting
+from nnexp.tracking.runs import valid_runs
 from nnexp.tracking.schema import SWEEP_FILE, RunRecord, SweepRun
 from nnexp.tracking.store import Tracking
 
@@ -57,7 +57,7 @@ class SweepResults:
         """
         run = tracking.sweep(name)
         sweep = sweep_file.parse(tracking.text(run.run_id, SWEEP_FILE), f"sweep {name!r}")
-        return cls(tracking, run, sweep, counting(tracking.trial_runs(run)))
+        return cls(tracking, run, sweep, valid_runs(tracking.trial_runs(run)))
 
     def add_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Add metrics that were logged after reading to one of the runs."""

@@ -1,4 +1,4 @@
-"""Faults of a sweep's stores: found by comparing study, tracking store and outbox, and repaired on request."""
+"""Finding faults of a sweep's stores by comparing study, tracking store and outbox; they are repaired on request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nnexp.tracking.store import Tracking
 
 #: Final metrics of every trial that has networks.
 METRICS = ("solved_rate", "correct_rate", "confident_rate", "diverged_rate", "train_seconds")
-#: Kinds of findings that do not change what a sweep's results are computed from.
+#: Kinds of findings that do not affect the results of a sweep.
 HARMLESS = {"zombie", "undelivered"}
 #: Artifacts of the parent run of a finalized sweep.
 PUBLISHED = (SWEEP_FILE, REPORT, "summary.json", IMPORTANCE)
@@ -52,13 +52,13 @@ class Finding:
 
 
 def examine(stores: Stores, name: str | None = None, *, repair: bool = False) -> list[Finding]:
-    """Compare the stores, sweep by sweep, and repair them if asked to; a sweep with workers is examined in part.
+    """Compare the stores, sweep by sweep, and repair them if ``repair``; a sweep with workers is examined only in part.
 
     Args:
-        stores: to be compared.
-        name: one sweep; None for all in the study store. Sweeps that only MLflow has may belong to another study store,
-            and are not examined.
-        repair: repair what is found.
+        stores: the stores.
+        name: one sweep; None for all in the study store. Sweeps that are only in MLflow may belong to another study
+            store, and are not examined.
+        repair: whether to repair the faults.
 
     Raises:
         NotFoundError: no such sweep, or no study store. StoreError: a store cannot be opened.
@@ -96,7 +96,7 @@ def _compared(before: list[Finding], after: list[Finding]) -> list[Finding]:
 
 
 def _unknown_sweeps(outbox: Outbox, known: set[str]) -> Iterator[Finding]:
-    """What the outbox holds of sweeps that the study store does not have."""
+    """The entries in the outbox of sweeps that are not in the study store."""
     for name in outbox.sweeps():
         if name not in known:
             line = (
@@ -106,10 +106,10 @@ def _unknown_sweeps(outbox: Outbox, known: set[str]) -> Iterator[Finding]:
 
 
 def deliver(stores: Stores, name: str | None = None) -> list[Finding]:
-    """Deliver to MLflow what waits in the outbox.
+    """Deliver the entries in the outbox to MLflow.
 
     Returns:
-        For each sweep what was delivered (repaired) and what still waits.
+        For each sweep, how many were delivered (repaired) and how many still wait.
 
     Raises:
         NotFoundError: no study store. StoreError: a store cannot be opened. Interrupted: a signal.
@@ -145,14 +145,14 @@ class Examination:
         self.finished = {number for number, trial in self.trials.items() if trial.is_finished}
         self.parent = tracking.find_sweep(self.name)
         self.runs = tracking.trial_runs(self.parent) if self.parent else []
-        self.ended: dict[int, list[RunRecord]] = {}  # by trial; of a trial's runs the first counts
+        self.ended: dict[int, list[RunRecord]] = {}  # by trial; of a trial's runs the first is valid
         for run in self.runs:
             if run.status in ENDED:
                 self.ended.setdefault(run.trial, []).append(run)
         self.waiting = {entry.trial for entry in outbox.entries(self.name)}
 
     def findings(self) -> Iterator[Finding]:
-        """Every fault; of a sweep with workers only those that trials in training cannot explain."""
+        """All faults; for a sweep with workers only those that trials in training cannot cause."""
         yield from self._findings("overrun", self._overrun())
         if self.has_workers:
             return
@@ -174,7 +174,7 @@ class Examination:
 
     @property
     def damaged(self) -> list[int]:
-        """The trials whose runs lack something."""
+        """The trials whose runs are incomplete."""
         return [trial for trial, _ in self._incomplete]
 
     def _overrun(self) -> Iterator[str]:
@@ -222,7 +222,7 @@ class Examination:
 
     @functools.cached_property
     def _incomplete(self) -> list[tuple[int, str]]:
-        """The trials whose run lacks something, and what, in words."""
+        """The trials whose runs are incomplete, and what is missing, in words."""
         return [
             (number, f"run {runs[0].run_id} of trial {number} {fault}")
             for number, runs in self.ended.items()
@@ -230,7 +230,7 @@ class Examination:
         ]
 
     def _fault(self, run: RunRecord, trial: Trial) -> str:
-        """What a run lacks, in words; empty if it is complete."""
+        """What is missing in a run, in words; empty if it is complete."""
         if run.status != STATUS[trial.state]:
             return f"is {run.status}, its trial {trial.state}"
         if params := {"trial", *Settings.model_fields} - set(run.params):

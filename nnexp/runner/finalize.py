@@ -1,6 +1,6 @@
 """The end of a sweep: lost runs are restored, the best setting is re-tested, and the results are published.
 
-Any worker that finds the budget met may do it. One is elected, and doing it again changes nothing.
+Any worker may do it when all trials are finished. One is elected; doing it again has no effect.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from nnexp.runner.publish import publish
 from nnexp.runner.session import FINALIZED, Session, is_finalized
 from nnexp.study import FinishedState, Trial
 from nnexp.tracking.outbox import Entry
-from nnexp.tracking.runs import counting
+from nnexp.tracking.runs import valid_runs
 from nnexp.tracking.schema import ENDED, SWEEP_FILE, RunRecord, SweepRun
 from nnexp.tracking.store import Tracking
 from nnexp.tracking.trial_run import write_failed, write_trained
 
-#: The networks of the re-test have these numbers and higher ones, which the seeds of no sweep reach.
+#: The networks of the re-test have this number and higher ones, which no sweep uses.
 FRESH = 10_000_000
 #: The fewest networks of the re-test: a 95% interval of about ±3 percentage points.
 RETEST_NETWORKS = 1000
 #: The study attribute that names, for each budget, the worker elected to finalize it.
 ELECTED = "conclusion_writer"
-#: Seconds between two looks at the work of another worker.
+#: Seconds between two checks whether another worker has finished its part.
 TICK = 0.5
 
 
@@ -88,9 +88,9 @@ class Finalization:
         self.tracking.log_text(run_id, text, SWEEP_FILE)
 
     def restore(self, executor: Executor) -> tuple[list[RunRecord], list[int]]:
-        """Bring every finished trial to MLflow exactly once.
+        """Log every finished trial to MLflow exactly once.
 
-        A trial that another living worker finished is awaited; one that is in no outbox any more is trained again.
+        Trials that another living worker finished are awaited; those that are in no outbox any more are trained again.
 
         Returns:
             The one run of each trial, and the numbers of the trials that were trained again.
@@ -109,11 +109,11 @@ class Finalization:
             session.drain()
             pause = 0.0 if session.delivery.delivered > before else TICK
             signals.sleep(pause, session.options.interrupted)
-        counted = {each.trial: each.run_id for each in reversed(runs)}  # of a trial's runs the first counts
+        counted = {each.trial: each.run_id for each in reversed(runs)}  # of a trial's runs the first is valid
         for each in runs:
             if each.run_id != counted[each.trial]:
                 self.tracking.delete_run(each.run_id)
-        return counting(runs), restored
+        return valid_runs(runs), restored
 
     def _lost(self, runs: list[RunRecord]) -> list[Trial]:
         """The finished trials that have no ended run."""
@@ -121,10 +121,10 @@ class Finalization:
         return [trial for trial in self.session.study.trials() if trial.is_finished and trial.number not in ended]
 
     def train_again(self, executor: Executor, trial: Trial) -> Entry:
-        """Train a finished trial again, to the same bits, and write it to the outbox.
+        """Train a finished trial again, with the same bits, and write it to the outbox.
 
         Raises:
-            UsageError: the trial's params are not the sweep's. StoreError: the outbox cannot be written.
+            UsageError: the trial's params are not those of the sweep. StoreError: the outbox cannot be written.
         """
         outbox, sweep = self.session.outbox, self.session.study.sweep
         began = trial.started.timestamp() if trial.started else time.time()
@@ -138,7 +138,7 @@ class Finalization:
         return write_trained(outbox, sweep, trial.number, settings, trained, state, epochs=epochs, began=began)[0]
 
     def _retest(self, found: SweepResults, executor: Executor) -> None:
-        """Train the best setting on fresh networks: the selected best of many settings looks better than it is."""
+        """Train the best setting on fresh networks: the rate of the best of many settings is biased upwards."""
         best = found.summary().best
         if best is None or best.retest is not None:
             return

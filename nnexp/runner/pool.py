@@ -74,7 +74,7 @@ def open_pool(spec: str = "processes", jobs: int | None = None) -> Executor:
 
 
 def abandon(pool: Executor) -> None:
-    """End a pool at once, with whatever it is training; the trials in training are handed back elsewhere."""
+    """End a pool at once, with all its tasks; the caller hands back the trials in training."""
     processes = list((getattr(pool, "_processes", None) or {}).values())  # Python 3.14 has kill_workers
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
@@ -82,7 +82,7 @@ def abandon(pool: Executor) -> None:
 
 
 def broken(error: BrokenExecutor) -> NnexpError:
-    """The error that tells a user of a broken pool."""
+    """The error for the user of a broken pool."""
     return NnexpError(f"the training pool broke ({str(error) or type(error).__name__}); try again, with fewer --jobs")
 
 
@@ -164,7 +164,7 @@ def _copy_result(inner: Future[T], outer: Future[T]) -> None:
     try:
         outer.set_result(inner.result())
     except (KilledWorker, CancelledError) as error:
-        failure = BrokenExecutor(f"the Dask cluster gave a task up: {error}")
+        failure = BrokenExecutor(f"the Dask cluster gave up a task: {error}")
         failure.__cause__ = error
         outer.set_exception(failure)
     except Exception as error:  # the task's own, raised again by result()

@@ -1,4 +1,4 @@
-"""Repair of what `doctor` finds: what was lost is trained or written again, and what is too much is removed."""
+"""Repairing the faults that `doctor` finds: lost data is trained or written again, and surplus data is removed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def deliver(study: SweepStudy, stores: Stores, interrupted: SignalCheck) -> None
     """Deliver the finished trials of a sweep that wait in the outbox.
 
     Raises:
-        StoreError: the tracking store did not take some of them; they still wait. Interrupted: a signal.
+        StoreError: the tracking store refused some of them, which still wait. Interrupted: a signal.
     """
     with joined(study, stores, Options(interrupted)) as session:
         session.deliver_leftovers()
@@ -30,21 +30,21 @@ def deliver(study: SweepStudy, stores: Stores, interrupted: SignalCheck) -> None
 def repair(
     study: SweepStudy, stores: Stores, interrupted: SignalCheck, damaged: Iterable[int], *, finalize: bool
 ) -> None:
-    """Repair a sweep's stores, as far as it is possible, unless workers are at work on it.
+    """Repair a sweep's stores, as far as possible, unless workers are working on it.
 
     Args:
         study: the sweep's study.
         stores: where its runs and its outbox are.
         interrupted: returns the number of a signal that asked for the end, or None.
         damaged: trials whose runs are to be written again.
-        finalize: publish the results of a finished sweep again, too.
+        finalize: also publish the results of a finished sweep again.
 
     Raises:
-        StoreError: a store failed. NnexpError: the training pool failed. Interrupted: a signal. A second call repairs
-            what is left.
+        StoreError: a store failed. NnexpError: the training pool failed. Interrupted: a signal. A second call continues
+            the repair.
     """
     if (finished := study.counts().finished) > study.sweep.trials:
-        # Trials cannot be removed from a study, and these are as good as the others.
+        # Trials cannot be removed from a study, and these are valid as well.
         study = SweepStudy.create(study.store, study.sweep.replace(trials=finished))
     if study.live_workers():
         return
@@ -98,7 +98,7 @@ def _write_again(finalization: Finalization, executor: Executor, damaged: Iterab
         try:
             finalization.train_again(executor, trials[number])
         except UsageError:
-            continue  # another program's trial: its params are not the sweep's
+            continue  # a trial of another program: its params are not those of the sweep
         for run in runs:
             if run.trial == number:
                 finalization.tracking.delete_run(run.run_id)

@@ -1,4 +1,4 @@
-"""A worker's session on one sweep: what it opens, holds, and hands back when it ends, however it ends."""
+"""A worker's session on one sweep: what it opens and holds, and always hands back at the end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nnexp.tracking.store import Tracking
 
 log = logging.getLogger("nnexp")
 
-#: Seconds at the end of a session for what waits to be delivered, and as long again for what is being delivered.
+#: Seconds at the end of a session for the entries that wait for delivery, and again for the entry being delivered.
 CLOSING_TIME = 1.25
 #: Seconds for which `Session.drain` waits for a store that does not answer.
 DRAIN_LIMIT = 60.0
@@ -42,10 +42,10 @@ class Options:
     Attributes:
         interrupted: returns the number of a signal that asked for the end, or None.
         jobs: processes that train; None for one per core.
-        pool: as `pool.open_pool` takes it.
+        pool: the training pool, see `pool.open_pool`.
         offline: leave finished trials in the outbox.
-        progress: is called, often, with how far the sweep is.
-        deadline: `time.monotonic` after which no trial is claimed.
+        progress: is called regularly with the progress of the sweep.
+        deadline: value of `time.monotonic` after which no trial is claimed.
     """
 
     interrupted: SignalCheck
@@ -66,10 +66,10 @@ class Parent:
 
 @dataclass(frozen=True)
 class Session:
-    """A worker at work on one sweep, by `joined`.
+    """A worker's session on one sweep, opened by `joined`.
 
     Attributes:
-        parent: where finished trials are delivered to; None offline.
+        parent: the parent run to which finished trials are delivered; None offline.
         outbox: where they wait. delivery: the thread that delivers them.
         retry: repeats calls to the tracking store while it does not answer.
         workers: how many tasks the training pool runs at once.
@@ -113,7 +113,7 @@ class Session:
             pool.abandon(executor)
 
     def deliver_leftovers(self) -> None:
-        """Deliver what an earlier process left in the outbox, of trials that are finished in the study."""
+        """Deliver the entries that an earlier process left in the outbox, if their trials are finished in the study."""
         finished = {trial.number for trial in self.study.trials() if trial.is_finished}
         for entry in self.outbox.entries(self.study.name):
             if entry.trial in finished:
@@ -123,8 +123,8 @@ class Session:
         """Wait until every finished trial of this session is delivered.
 
         Raises:
-            StoreError: the store did not answer for `DRAIN_LIMIT` seconds, or refused an entry; what was not delivered
-                waits in the outbox.
+            StoreError: the store did not answer for `DRAIN_LIMIT` seconds, or refused an entry; entries that were not
+                delivered stay in the outbox.
             Interrupted: a signal.
         """
         delivery, limit = self.delivery, time.monotonic() + DRAIN_LIMIT
@@ -142,7 +142,7 @@ class Session:
 
 @contextlib.contextmanager
 def joined(study: SweepStudy, stores: Stores, options: Options) -> Iterator[Session]:
-    """Join a sweep as a worker for the block; afterwards deliver what can be delivered and hand back the rest.
+    """Join a sweep as a worker for the block; at its end deliver the finished trials and hand back the others.
 
     Raises:
         StoreError: a store failed, did not answer for too long, or holds the runs of another study of that name.
@@ -167,7 +167,7 @@ def _leaving(worker: Worker, delivery: Delivery) -> Iterator[None]:
         yield
     except BaseException:
         delivery.close(CLOSING_TIME)
-        with contextlib.suppress(NnexpError):  # the block's own error says more; others detect a worker that is gone
+        with contextlib.suppress(NnexpError):  # the block raised the more useful error; others will detect the death
             worker.leave()
         raise
     delivery.close(CLOSING_TIME)

@@ -52,8 +52,8 @@ def same_database(tracking_uri: str, storage: str) -> bool:
 def database(address: str) -> tuple[str, str] | None:
     """What identifies the database at an address: (host and port, name), or ("", path) for a file.
 
-    None where the address alone does not say: an MLflow server, an address without a database's name (the driver has a
-    default of its own, such as the user's name), a query that may name another server, or no valid address.
+    None if the address alone does not tell: an MLflow server, an address without a database's name (the driver has its
+    own default, such as the user's name), a query that may name another server, or an invalid address.
     """
     if "://" not in address:
         return "", str(Path(address).resolve())

@@ -1,4 +1,4 @@
-"""The child run of one trial: created in full and exactly once."""
+"""Logging a finished trial to MLflow: its child run is created completely and exactly once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def deliver(tracking: Tracking, sweep: SweepRun, entry: Entry, fresh: bool = Fal
         tracking: the store.
         sweep: the parent.
         entry: the finished trial.
-        fresh: whether this trial certainly was never sent before. If False, its run is looked for, and completed.
+        fresh: whether this trial was certainly never sent before. If False, an existing run is found and completed.
 
     Returns:
         The run's id.
@@ -81,9 +81,9 @@ def _only_run(client: MlflowClient, sweep: SweepRun, trial: int) -> str:
 
 
 def _timed_metrics(run: TrialRun) -> list[Metric]:
-    """The run's metrics, each with the time at which its epoch was reached, all epochs taking equally long.
+    """The run's metrics, each with the time at which its epoch was reached if all epochs take equally long.
 
-    The UI's charts show relative time at first. The times depend on the run alone, not on the clock, so that logging
+    The UI's charts show relative time by default. The times depend only on the run, not on the clock, so that logging
     the same metrics again adds no rows.
     """
     last = max((step for _, step, _ in run.metrics), default=0)

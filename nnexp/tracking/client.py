@@ -18,8 +18,8 @@ from nnexp.tracking.failures import translated
 
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 
-#: MLflow's settings for the process that opens a store, each unless the user has set it. Retries are this package's own
-#: (see `delivery`): MLflow's would create a run twice when the answer was lost, not the request.
+#: Environment variables of MLflow for a process that opens a store; those that the user has set are kept. MLflow does
+#: not retry, since it would create a run twice if only the answer was lost; `delivery` does.
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",

@@ -1,4 +1,4 @@
-"""A sweep's experiment and parent run: of several workers that start together, one creates each of them."""
+"""Creating a sweep's experiment and parent run: of several workers that start together, only one creates each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def create_sweep(client: MlflowClient, uri: str, name: str, note: str, tags: Map
 
     Args:
         client: MLflow's.
-        uri: the store's address, which says where artifacts go.
+        uri: the store's address, which decides where artifacts are stored.
         name: the sweep's name, which is the experiment's.
         note: the description of both, Markdown.
         tags: the parent's further tags.
@@ -33,7 +33,7 @@ def create_sweep(client: MlflowClient, uri: str, name: str, note: str, tags: Map
 
 
 def _ensure_experiment(client: MlflowClient, uri: str, name: str, note: str) -> tuple[str, bool]:
-    """The experiment's id, and whether this call made it the sweep's: then no other worker creates the parent run."""
+    """The experiment's id, and whether this call made it the sweep's; then no other worker creates the parent run."""
     # The kind makes the UI show the table of runs at once; without it, the UI asks every visitor for the kind.
     tags = {SWEEP: name, NOTE: note[:TAG_LIMIT], "mlflow.experimentKind": "custom_model_development"}
     existing = client.get_experiment_by_name(name)

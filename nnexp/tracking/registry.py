@@ -1,7 +1,7 @@
 """The best network of a sweep as an MLflow model, and the alias of the best model of all sweeps.
 
-The registered model of a task has a version for each sweep's best network. The alias ``champion`` names the version
-whose setting did best when it was tested again on fresh networks.
+The registered model of a task has a version for each sweep's best network. The alias ``champion`` is at the version
+whose setting was best in its re-test on fresh networks.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _CODE = Path(__file__).with_name("pyfunc_model.py")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A sweep's best network, and how its setting did on fresh networks (the re-test).
+    """A sweep's best network, and the result of its setting on fresh networks (the re-test).
 
     Attributes:
         task: the task's spec.
@@ -92,7 +92,7 @@ class Registration:
             return f"models:/{self.model}@{ALIAS} is still version {self.version}, this sweep's best network"
         return (
             f"registered as {self.model} version {self.version}; {ALIAS} stays at version {self.champion}, "
-            "whose re-tested interval has a lower end that is at least as high"
+            "whose re-test interval has a lower end that is at least as high"
         )
 
 
@@ -148,7 +148,7 @@ def _create_version(tracking: Tracking, sweep: SweepRun, name: str, candidate: C
     try:
         tracking.client.create_registered_model(
             name,
-            description=f"The network that solves {name}, from the setting that did best of all sweeps in its re-test.",
+            description=f"A network that solves {name}, from the setting with the best re-test of all sweeps.",
         )
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":

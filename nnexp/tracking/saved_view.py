@@ -12,8 +12,8 @@ from collections.abc import Sequence
 PREFIX = "mlflow.sharedViewState."
 RANKING = "nnexp-ranking"
 
-# Few enough to be seen beside the params without scrolling. The UI cuts headings after about twelve letters: of names
-# with a common beginning, such as recovery_rate and recovery_rate_low, only one is shown.
+# Few enough to be visible beside the params without scrolling. The UI truncates headings after about twelve letters, so
+# of names with a common beginning, such as recovery_rate and recovery_rate_low, only one is shown.
 _METRICS = ("recovery_rate", "solved_rate", "mirror_rate")
 _METRICS_WITHOUT_REFERENCE = ("solved_rate", "confident_rate", "epochs_to_solve_median")
 

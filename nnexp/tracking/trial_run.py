@@ -29,13 +29,13 @@ def write_trained(
     """Write a trained trial: params, curves, final metrics, ``networks.parquet`` and ``best_network.json``.
 
     Args:
-        outbox: where to.
+        outbox: the outbox.
         sweep: the sweep.
-        trial: its number.
-        settings: as trained; adaptive rounds have raised ``seeds``.
+        trial: the trial's number.
+        settings: its settings; with adaptive seeds, ``seeds`` is the number of networks trained.
         trained: its networks.
         state: COMPLETE or PRUNED.
-        epochs: to which it was trained: fewer than the sweep's if it was pruned.
+        epochs: the epoch to which it was trained: fewer than the sweep's if it was pruned.
         began: when its training began, in seconds since 1970.
 
     Returns:
@@ -100,7 +100,7 @@ def _ended_ms(began: float) -> int:
 
 
 def _objective(sweep: Sweep, metrics: dict[str, float]) -> dict[str, str]:
-    """The tag with the values that the sampler received: ``recovery_rate = 0.31``."""
+    """The tag with the values of the objectives, as the sampler received them: ``recovery_rate = 0.31``."""
     values = [f"{name} = {metrics[name]:.4g}" for name in sweep.objective if name in metrics]
     return {"objective": ", ".join(values)} if values else {}
 

@@ -73,9 +73,8 @@ def running(
     # The address is passed in the environment: every user of the machine can read a process's arguments.
     environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": tracking_uri, "MLFLOW_REGISTRY_STORE_URI": tracking_uri}
     environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    environment.setdefault(
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"
-    )  # eight more processes, which evaluate GenAI traces
+    # Otherwise the server starts eight more processes, which evaluate GenAI traces.
+    environment.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     environment.pop("MLFLOW_TRACKING_URI", None)
     shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::") else host  # noqa: S104  compared, not bound
     address = f"http://{shown}:{port}"
@@ -130,7 +129,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _last_line(log: IO[bytes]) -> str:
     log.seek(0)
     lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-    return redact(lines[-1])[:300] if lines else "it said nothing"
+    return redact(lines[-1])[:300] if lines else "its log is empty"
 
 
 def _show(address: str, announce: Callable[[str], None], open_browser: bool | None) -> None:
