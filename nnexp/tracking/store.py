@@ -17,7 +17,7 @@ from nnexp.errors import NotFoundError, StoreError, nearest
 from nnexp.tracking.client import open_client
 from nnexp.tracking.experiment import create_sweep
 from nnexp.tracking.failures import translated
-from nnexp.tracking.runs import PAGE, child_runs, valid_runs, pages, parent_runs, record, runs_of_trial
+from nnexp.tracking.runs import PAGE, child_runs, pages, parent_runs, record, runs_of_trial, valid_runs
 from nnexp.tracking.schema import ENDED, NOTE, STUDY, SWEEP, SWEEP_FILE, TAG_LIMIT, TRIAL, RunRecord, SweepRun
 
 if TYPE_CHECKING:
