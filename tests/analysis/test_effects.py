@@ -147,7 +147,7 @@ def test_settings_that_share_their_seeds_count_once() -> None:
     assert shared == pytest.approx((float(low), float(high)), abs=0.01)
 
 
-def test_one_setting_says_nothing_of_others() -> None:
+def test_one_setting_has_no_interval() -> None:
     """A level with one setting has no interval."""
     low, high = mean_interval(np.array([0.5]), np.array([256]), np.array([0]))
     assert np.isnan([low, high]).all()

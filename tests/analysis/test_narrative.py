@@ -24,7 +24,7 @@ def only_small_networks(setting: dict[str, object]) -> float:
     return {2: 0.4, 3: 0.2, 4: 0.1}.get(setting["hidden_size"], 0.0)  # type: ignore[call-overload, no-any-return]
 
 
-def test_the_answer_says_who_leads_and_how_certain_that_is() -> None:
+def test_the_answer_names_the_first_setting_and_its_uncertainty() -> None:
     """The headline has the setting, the counts and the interval; the tests against the others follow."""
     records, outcomes = sweep(60, only_small_networks)
     summary = summarize_records("s", records, outcomes={"recovery_rate": outcomes}, sampler="random", planned=60)
@@ -132,7 +132,7 @@ def test_all_diverged() -> None:
     assert "diverged: 768 networks in 3 settings. Try lower learning rates" in summarize_records("s", records).answer[0]
 
 
-def test_a_sweep_still_running_says_so() -> None:
+def test_the_notes_name_a_sweep_that_is_still_running() -> None:
     """Running and missing trials are counted; pruned and failed ones are not ranked."""
     records = [
         run(0, recovery_rate=0.5, solved_rate=0.5),

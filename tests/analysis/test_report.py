@@ -145,7 +145,7 @@ def parsed(html: str) -> Tags:
     return tags
 
 
-def test_the_page_is_whole_and_needs_no_network(page: str) -> None:
+def test_the_page_is_complete_and_needs_no_network(page: str) -> None:
     """Every link stays inside the page, every identifier is unique, and it is under 3 MB."""
     tags = parsed(page)
     assert len(set(tags.ids)) == len(tags.ids)
@@ -166,7 +166,7 @@ def test_the_page_has_every_part(page: str) -> None:
         assert words in page
 
 
-def test_the_logic_table_is_the_sources(page: str) -> None:
+def test_the_logic_table_is_that_of_the_source(page: str) -> None:
     """The logic table of the hand-designed network is beside the truth tables of the learned one."""
     for heading in ("a1 = x1 and x2", "a2 = not x1 and not x2", "output = a1 or a2"):
         assert f">{heading}</th>" in page.replace("\n", " ")

@@ -110,7 +110,7 @@ def test_cost_and_gradients_agree_with_complex_steps_through_plain_python(seed, 
 
 
 @given(SEEDS, st.integers(2, 6), ACTIVATIONS)
-def test_networks_together_are_to_the_bit_as_each_alone(seed, R, activation):
+def test_networks_have_the_same_bits_together_and_alone(seed, R, activation):
     p, X, Y = problem(seed, R, 3, 2, 4, activation)
     together = predict(p, X)
     Z2 = forward(p, X)[1]
@@ -142,7 +142,7 @@ def test_negated_outputs_and_targets_mirror_the_cost_and_gradients_to_the_bit():
         assert (g.b2 == -other.b2).all()
 
 
-def test_the_cost_of_sure_answers_is_exact():
+def test_the_cost_of_certain_answers_is_exact():
     """Softplus neither overflows nor cancels: a wrong logit of 800 costs 800, a right one 0, a right 40 e^-40."""
     Z2 = np.array([[800.0, -800.0], [-800.0, 800.0], [40.0, -40.0]])
     cost = losses(Z2, np.array([1.0, 0.0]), "cross_entropy")

@@ -131,14 +131,14 @@ def test_a_task_whose_mirror_is_another_task_has_none():
 
 
 @pytest.mark.parametrize("task", ["and", "or", "nand", "nor", "majority:3"])
-def test_tasks_without_a_reference_say_so(task):
+def test_the_error_names_a_task_without_a_reference(task):
     assert not has_reference(task)
     assert mirrors(task) is None
     with pytest.raises(UsageError, match=f"task = '{task}': no hand-designed network"):
         reference(task)
 
 
-def test_a_table_brings_its_own_reference():
+def test_a_table_may_have_its_own_reference():
     task = tasks.from_table({**XNOR_TABLE, "reference": DESIGN})
     assert (reference(task).W1 == reference("xnor").W1).all()
     assert has_reference(task.spec)

@@ -82,7 +82,7 @@ def test_100_hidden_units_are_matched_without_trying_all_assignments():
     assert reference_distance(p, np.zeros((1, 100)), reference("xnor", "tanh"))[0][0] == 0
 
 
-def test_a_spare_units_mean_is_folded_into_the_output_bias():
+def test_a_spare_units_mean_is_added_to_the_output_bias():
     """A constant spare unit that takes 3 from the bias and gives it back is no distance."""
     target = reference("xnor", "tanh")
     constant = Network(np.zeros((1, 1, 2)), [[50.0]], [[3.0]], [0.0], activation="tanh")
@@ -92,7 +92,7 @@ def test_a_spare_units_mean_is_folded_into_the_output_bias():
     assert reference_distance(p, mean, target)[0][0] == 0
 
 
-def test_networks_smaller_than_the_reference_and_broken_ones_have_no_distance():
+def test_networks_that_are_too_small_or_not_finite_have_no_distance():
     rng = np.random.default_rng(0)
     target = reference("xnor", "tanh")
     small = reference_distance(random_networks(rng, 3, 1, 2), np.zeros((3, 1)), target)
@@ -103,7 +103,7 @@ def test_networks_smaller_than_the_reference_and_broken_ones_have_no_distance():
     assert np.isnan(distance).tolist() == np.isnan(cosine).tolist() == [False, True, False]
 
 
-def test_networks_are_taken_in_pieces_alike(monkeypatch):
+def test_many_networks_are_compared_in_chunks(monkeypatch):
     rng = np.random.default_rng(0)
     p, mean = random_networks(rng, 50, 4, 2), rng.uniform(-1, 1, (50, 4))
     whole = reference_distance(p, mean, reference("xnor", "tanh"))

@@ -77,7 +77,7 @@ def test_a_noisy_copy_of_the_reference_is_still_recovered(seed, task, form, spar
 
 
 @given(SEEDS, st.sampled_from(["xnor", "xor"]), FORMS, st.integers(0, 4), st.booleans())
-def test_the_mirror_is_never_recovered_whatever_silent_units_stand_by(seed, task, form, spare, reference_units):
+def test_the_mirror_is_never_recovered_with_any_silent_units(seed, task, form, spare, reference_units):
     """Not even when the silent units are the reference's own."""
     rng = np.random.default_rng(seed)
     p = with_silent_units(mirrors(task).select([0]), rng, spare, 5)
@@ -180,7 +180,7 @@ def test_the_shares_of_all_hidden_units_add_up_to_1(seed, form, hidden_size):
     np.testing.assert_allclose(assess(p, XNOR).design_share, (shares * matched).sum(axis=1), atol=1e-12)
 
 
-def test_a_design_that_carries_next_to_nothing_is_not_recovered():
+def test_a_design_with_a_small_share_is_not_recovered():
     """Earlier versions accepted design weights of 0.002 beside a remainder that got one sign wrong by as little."""
     p = reference("xnor", "tanh")
     weak = with_units(p.with_weights(p.W1, p.b1, p.W2 * 2e-4, p.b2), mirrors("xnor"))
@@ -190,7 +190,7 @@ def test_a_design_that_carries_next_to_nothing_is_not_recovered():
     assert not grades.recovered[0]
 
 
-def test_a_remainder_that_barely_gets_every_sign_right_does_not_undo_recovery():
+def test_a_remainder_that_is_barely_correct_does_not_prevent_recovery():
     """The remainder has logits of at most 0.7, the design of 11; earlier versions called the design not needed."""
     p, other = reference("xnor", "tanh"), mirrors("xnor")
     grades = assess(with_units(p, other.with_weights(other.W1, other.b1, other.W2 * 0.035, other.b2)), XNOR)
@@ -393,7 +393,7 @@ def test_plateau_costs_are_those_of_the_design():
     assert PLATEAUS["two thirds"] == pytest.approx(0.47739, abs=1e-5)
 
 
-def test_columns_come_in_the_contracts_order():
+def test_columns_are_in_the_documented_order():
     assert list(columns(assess(reference("xnor"), XNOR))) == [
         *("correct", "solved", "confident", "contains", "design_share", "recovered", "needed", "saturation", "family"),
         *("cosine_1", "cosine_2", "offset_1", "offset_2", "reference_offset_1", "reference_offset_2"),
@@ -415,7 +415,7 @@ def test_a_task_without_a_mirror_has_no_family():
     assert columns(grades)["family"].tolist() == [None]
 
 
-def test_the_loudest_unit_stands_for_a_reference_unit():
+def test_the_unit_with_the_largest_output_weight_is_matched():
     """Of two units that compute AND, geometry describes the one with the larger output weight."""
     p = network([[5, 9], [10, 10], [-10, -10]], [-11, -15, 5], [2, 8, 10], 10)
     grades = assess(p, XNOR)
@@ -425,7 +425,7 @@ def test_the_loudest_unit_stands_for_a_reference_unit():
     assert assess(quieter, XNOR).cosine[0, 0] == pytest.approx(14 / math.sqrt(2 * 106))
 
 
-def test_many_networks_are_graded_in_pieces_alike(monkeypatch):
+def test_many_networks_are_graded_in_chunks(monkeypatch):
     p = assorted(np.random.default_rng(4), "xnor")
     whole = columns(assess(p, XNOR))
     monkeypatch.setattr("nnexp.recovery.grades._CHUNK", 40)

@@ -96,7 +96,7 @@ def test_the_inline_executor_runs_at_submit_and_ends_with_shutdown() -> None:
         executor.submit(identity)
 
 
-def test_an_interrupt_inside_inline_work_is_the_callers() -> None:
+def test_an_interrupt_in_inline_work_reaches_the_caller() -> None:
     """KeyboardInterrupt is raised by `submit`, not stored in a future."""
     with open_pool("inline") as executor, pytest.raises(KeyboardInterrupt):
         executor.submit(interrupt)

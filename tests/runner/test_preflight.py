@@ -75,7 +75,7 @@ def test_one_database_for_both(tmp_path: Path, tracking: str, storage: str) -> N
     assert "other" not in line.replace("another", "")
 
 
-def test_server_that_is_away(stores: Stores) -> None:
+def test_server_that_does_not_answer(stores: Stores) -> None:
     """It is reported at once, with its address."""
     port = free_port()
     (line,) = found(Stores(f"http://127.0.0.1:{port}", stores.storage, stores.spool))
@@ -83,7 +83,7 @@ def test_server_that_is_away(stores: Stores) -> None:
     assert "check that the tracking store is up" in line
 
 
-def test_database_server_that_is_away(stores: Stores) -> None:
+def test_database_server_that_does_not_answer(stores: Stores) -> None:
     """A PostgreSQL that does not answer is not tried for half an hour; its password stays hidden."""
     (line,) = found(Stores(f"postgresql://u:hush-hush@127.0.0.1:{free_port()}/x", stores.storage, stores.spool))
     assert "connection refused" in line

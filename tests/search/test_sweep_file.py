@@ -38,7 +38,7 @@ def refusal(text: str, *overrides: str) -> str:
     return str(caught.value)
 
 
-def test_the_starter_is_a_valid_sweep_of_the_contracts_space() -> None:
+def test_the_starter_is_a_valid_sweep_of_the_documented_space() -> None:
     """`nnexp new` writes a file that runs as it is."""
     sweep = parse(starter())
     assert sweep.searched == {
@@ -55,7 +55,7 @@ def test_the_starter_names_every_task() -> None:
         assert [name for name in tasks.NAMES if name not in text] == []
 
 
-def test_keys_that_a_file_does_not_name_have_the_contracts_defaults() -> None:
+def test_keys_that_a_file_does_not_name_have_their_defaults() -> None:
     """A file names only what differs from them."""
     sweep = small()
     assert (sweep.task, sweep.trials, sweep.seeds, sweep.epochs, sweep.seed) == ("xnor", 200, 256, 5000, 0)

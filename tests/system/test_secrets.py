@@ -185,7 +185,7 @@ def test_sweep_that_ends_well(tmp_path: Path, server: MlflowServer, storage: str
 
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("wrong", ["tracking", "storage", "token"])
-def test_wrong_password_is_told_in_one_line(
+def test_wrong_password_is_reported_in_one_line(
     tmp_path: Path, server: MlflowServer, storage: str, wrong: str, debug: bool
 ) -> None:
     """It says what is refused and what to set, and shows no password, not even in the traceback of ``--debug``."""

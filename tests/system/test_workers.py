@@ -145,7 +145,7 @@ def site(servers: tuple[Server, MlflowServer], tmp_path: Path) -> Iterator[Site]
 
 
 @pytest.mark.long
-def test_workers_and_servers_are_killed_in_mid_sweep(site: Site, servers: tuple[Server, MlflowServer]) -> None:
+def test_workers_and_servers_are_killed_during_a_sweep(site: Site, servers: tuple[Server, MlflowServer]) -> None:
     """Workers killed with their spools, PostgreSQL crashed, then the tracking server: the same in the end.
 
     Fresh workers come for those that went, and train again what these had not delivered.

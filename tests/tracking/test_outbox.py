@@ -121,7 +121,7 @@ def test_lock_of_a_replaced_entry_does_not_lock_the_new_one(outbox: Outbox) -> N
             assert newer
 
 
-def test_kill_at_any_instant_leaves_whole_entries(outbox: Outbox) -> None:
+def test_kill_at_any_instant_leaves_complete_entries(outbox: Outbox) -> None:
     """Writers that are killed leave only complete entries, and incomplete ones that `clean` removes."""
     code = (
         "import sys; from pathlib import Path\n"

@@ -228,7 +228,7 @@ def test_an_unfinished_training_has_a_result_at_its_epoch() -> None:
     assert np.isfinite(r.history.loss[r.history.epochs <= 100]).all()
 
 
-def test_a_notebook_shows_what_became_of_the_networks() -> None:
+def test_a_notebook_shows_the_counts_of_a_result() -> None:
     """Counts and the median loss, before training as well."""
     s = Settings(epochs=200, learning_rate=3.0, seeds=20)
     r = trainer.train(s)
