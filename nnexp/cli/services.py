@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="Claim nothing more after this time; exit when the trials in training are finished.",
 )
-@click.option("--healthy", is_flag=True, help="Only check whether a worker is alive here; the exit status says it.")
+@click.option("--healthy", is_flag=True, help="Only check whether a worker is alive here: exit status 0, else 1.")
 @training_pool
 @offline
 @stores

@@ -132,7 +132,7 @@ def test_parent_shows_answer_report_dataset_and_model(visit: Page, address: str,
 
 
 def test_report_opens_in_the_artifact_pane(visit: Page, address: str, sweep: SweepRun) -> None:
-    """The report's page, with its pictures, stands in the pane."""
+    """The page of the report is shown in the pane, with its figures."""
     go(visit, address, f"#/experiments/{sweep.experiment_id}/runs/{sweep.run_id}/artifacts/report.html")
     report = visit.frame_locator("iframe").first
     expect(report.locator("h1").first).to_contain_text("Which settings recover the hand-designed solution?")
