@@ -17,8 +17,8 @@ _DEFINITIONS = (
     "hand-designed solution when, in addition, these units carry more than half of the variation of its logits."
 )
 _EARLIER_RULE = (
-    "nnexp 0.1.0 graded {which} by an earlier rule: recovered asked that the network answers wrong without the units "
-    "of the design."
+    "nnexp 0.1.0 graded {which} by an earlier rule: a network had recovered the solution only if its answers are wrong "
+    "without the units of the design."
 )
 
 
@@ -154,7 +154,7 @@ def _families(summary: Summary, best: Best) -> str:
         f"mirror alone, {percent(other)} solved the task in another way and {percent(none)} did not solve it."
     )
     if hand > 0 and not best.estimate.successes:
-        text += " Those that contain it have not recovered the solution, which asks for more: see the notes."
+        text += " Those that contain it have not recovered the solution, which requires more: see the notes."
     return text
 
 

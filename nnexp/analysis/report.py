@@ -59,7 +59,7 @@ def build_report(summary: Summary, outcomes: SweepOutcomes, best_network_of: Bes
         summary: its summary.
         outcomes: the results of the single networks.
         best_network_of: returns a trial's best network, or None; raises `NnexpError` if it cannot be read.
-        curves_of: returns a trial's curves by name, each a list of (epoch, value); raises likewise.
+        curves_of: returns a trial's curves by name, each a list of (epoch, value); raises the same.
 
     Returns:
         The page. It names the artifacts that could not be read, and shows everything else.

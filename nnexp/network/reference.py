@@ -158,7 +158,7 @@ def to_tanh(network: Network) -> Network:
 def to_encoding(network: Network, encoding: Encoding) -> Network:
     """The same functions for inputs of another encoding.
 
-    From 0/1 to -1/+1, x = ½ (1 + x') gives W1/2 and b1 + ½ W1·1; back, x' = 2x - 1 gives 2 W1 and b1 - W1·1.
+    From 0/1 to -1/+1, by x = ½ (1 + x'): W1/2 and b1 + ½ W1·1. Back, by x' = 2x - 1: 2 W1 and b1 - W1·1.
     """
     check_name("encoding", encoding, ENCODINGS)
     if encoding == network.encoding:

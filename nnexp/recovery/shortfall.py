@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 #: Below this largest abs(h) a tanh unit is linear within 8%; above `_SATURATED` it changes little with its input.
 _LINEAR, _SATURATED = 0.5, 0.95
-#: What a network on a plateau of a 2-input truth table answers.
+#: The plateaus of a 2-input truth table, with the answers of a network there.
 _PLATEAU = {
-    "constant": "rest at loss ln 2, the same answer for every input",
-    "one half": "rest at loss ½ ln 2, the same answer for two inputs of opposite targets",
-    "two thirds": "rest at loss ¾(ln 3 − ⅔ ln 2), the same answer for three of the four inputs",
+    "constant": "are on the plateau at loss ln 2, with the same answer for every input",
+    "one half": "are on the plateau at loss ½ ln 2, with the same answer for two inputs of opposite targets",
+    "two thirds": "are on the plateau at loss ¾(ln 3 − ⅔ ln 2), with the same answer for three of the four inputs",
 }
 
 
@@ -32,12 +32,12 @@ def shortfall(result: TrainingResult, grades: Grades, epochs: int) -> str:
     Args:
         result: the trained networks, R.
         grades: their grades.
-        epochs: to which they were trained.
+        epochs: the epoch to which they were trained.
 
     Returns:
-        One sentence without its full stop, such as ``212 of 256 networks rest at loss ln 2, the same answer for every
-        input: ...``; empty if all networks reach the goal. A cause is named only where the weights of most of these
-        networks show it.
+        One sentence without its full stop, such as ``212 of 256 networks are on the plateau at loss ln 2, with the same
+        answer for every input: ...``; empty if all networks reach the goal. A cause is named only if the weights of
+        most of these networks show it.
     """
     alive = ~result.diverged
     kinds: dict[str, NDArray[np.bool_]] = {"diverged": result.diverged}
@@ -69,9 +69,9 @@ def _in_words(kind: str, those: NDArray[np.bool_], result: TrainingResult, grade
         return f"contain the design without relying on it: its units carry {share:.0%} of the logits (median)"
     if kind == "not converged":
         loss = float(np.median(result.loss[those]))
-        return f"do not solve it within {epochs:,} epochs and rest on no known plateau (median loss {loss:.2g})"
+        return f"do not solve it within {epochs:,} epochs and are on no known plateau (median loss {loss:.2g})"
     return {
-        "diverged": "diverged: a weight became infinite or undefined; try a lower learning rate or a smaller start",
+        "diverged": "diverged: a weight became infinite or undefined; try a lower learning rate or initial scale",
         "not solved": f"do not solve it within {epochs:,} epochs",
         "mirror": "contain the mirror of the design instead",
         "other": "solve it with other logic than the design or its mirror",
@@ -79,7 +79,7 @@ def _in_words(kind: str, those: NDArray[np.bool_], result: TrainingResult, grade
 
 
 def _cause(result: TrainingResult, those: NDArray[np.bool_], epochs: int) -> str:
-    """Why most of the networks at loss ln 2 are there, by their hidden values; empty if these show no single cause."""
+    """The cause for most of the networks at loss ln 2, by their hidden values; empty if these show no single cause."""
     settings = result.settings
     X, _ = encode(settings.truth_table, settings.encoding)
     h = hidden(result.network.select(those), X)  # (R, H, M)
@@ -87,7 +87,10 @@ def _cause(result: TrainingResult, those: NDArray[np.bool_], epochs: int) -> str
         h = 2 * h - 1
     size = np.abs(h)
     if np.mean(size.max(axis=(1, 2)) < _LINEAR) > 0.5:
-        return f": the start is too small for {epochs:,} epochs at this rate, since all hidden units are still linear"
+        return (
+            f": the initial weights are too small for {epochs:,} epochs at this rate, since all hidden units are still"
+            " linear"
+        )
     constant = np.abs(h.min(axis=2) + h.max(axis=2)) >= 2 * _SATURATED  # saturated with one sign for all inputs
     if np.mean(constant.all(axis=1)) > 0.5:
         return ": every hidden unit is saturated with the same sign for every input, so that its gradient vanishes"

@@ -14,7 +14,7 @@ from nnexp.runner.sweeps import work_on
 from nnexp.stores import Stores
 from nnexp.study import Store, SweepStudy, open_storage
 
-#: Seconds between two looks for open sweeps, and until a sweep that failed is tried again.
+#: Seconds between two searches for open sweeps, and until a sweep that failed is tried again.
 POLL, SET_ASIDE = 2.0, 30.0
 
 

@@ -34,7 +34,7 @@ def create_sweep(client: MlflowClient, uri: str, name: str, note: str, tags: Map
 
 def _ensure_experiment(client: MlflowClient, uri: str, name: str, note: str) -> tuple[str, bool]:
     """The experiment's id, and whether this call made it the sweep's; then no other worker creates the parent run."""
-    # The kind makes the UI show the table of runs at once; without it, the UI asks every visitor for the kind.
+    # The kind makes the UI show the table of runs at once; without it, the UI asks every user for the kind.
     tags = {SWEEP: name, NOTE: note[:TAG_LIMIT], "mlflow.experimentKind": "custom_model_development"}
     existing = client.get_experiment_by_name(name)
     if existing is None:

@@ -45,7 +45,7 @@ def serve_ui(
 
     Raises:
         UsageError: the port is in use.
-        StoreError: the server does not start, or ends by itself.
+        StoreError: the server does not start, or ends unexpectedly.
     """
     if tracking_uri.startswith("http"):
         _show(f"{redact(tracking_uri).rstrip('/')}/{page}", announce, open_browser)
@@ -53,7 +53,7 @@ def serve_ui(
     with running(tracking_uri, host=host, port=port, allowed_hosts=allowed_hosts) as (address, process, log):
         _show(f"{address}/{page}", announce, open_browser)
         process.wait()
-        raise StoreError(f"the MLflow server ended by itself ({_last_line(log)})")
+        raise StoreError(f"the MLflow server ended unexpectedly ({_last_line(log)})")
 
 
 @contextlib.contextmanager

@@ -110,11 +110,11 @@ def test_recovery_in_the_retest_alone() -> None:
 
 
 def test_contained_but_not_recovered() -> None:
-    """Where networks contain the logic and none has recovered it, the answer says that recovery asks for more."""
+    """Where networks contain the logic and none has recovered it, the answer says that recovery requires more."""
     records = [run(0, recovery_rate=0, solved_rate=0.9, contains_rate=0.78, mirror_rate=0.0)]
     summary = summarize_records("s", records)
     assert "78% contain the hand-designed logic" in summary.answer[-1]
-    assert "have not recovered the solution, which asks for more" in summary.answer[-1]
+    assert "have not recovered the solution, which requires more" in summary.answer[-1]
     assert any("A network contains the hand-designed logic when" in note for note in summary.notes)
 
 

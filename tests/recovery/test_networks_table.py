@@ -89,7 +89,7 @@ def test_foreign_newer_and_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NnexpError, match="not written by nnexp"):
         networks_table.read_networks(path)
     pq.write_table(pa.table({"index": [1]}).replace_schema_metadata({"nnexp.schema_version": "99"}), path)
-    with pytest.raises(NnexpError, match="schema 99, this nnexp reads up to 1; update nnexp"):
+    with pytest.raises(NnexpError, match="schema 99, this nnexp reads up to 2; update nnexp"):
         networks_table.read_networks(path)
 
 

@@ -38,8 +38,8 @@ def holding(result: TrainingResult, network: Network) -> TrainingResult:
 def test_a_start_that_is_too_small_is_named(small: TrainingResult) -> None:
     """The networks are at loss ln 2 and their hidden units still linear."""
     assert reason(small) == (
-        "8 of 8 networks rest at loss ln 2, the same answer for every input: the start is too small for 50 epochs at "
-        "this rate, since all hidden units are still linear"
+        "8 of 8 networks are on the plateau at loss ln 2, with the same answer for every input: the initial weights "
+        "are too small for 50 epochs at this rate, since all hidden units are still linear"
     )
 
 
@@ -55,7 +55,10 @@ def test_no_cause_is_named_where_the_weights_show_none(small: TrainingResult) ->
     """Hidden units that are neither linear nor constant."""
     net = small.network
     undecided = net.with_weights(0 * net.W1 + 1, 0 * net.b1, 0 * net.W2, 0 * net.b2)
-    assert reason(holding(small, undecided)) == "8 of 8 networks rest at loss ln 2, the same answer for every input"
+    assert (
+        reason(holding(small, undecided))
+        == "8 of 8 networks are on the plateau at loss ln 2, with the same answer for every input"
+    )
 
 
 def test_the_design_has_no_shortfall_and_its_mirror_is_named(small: TrainingResult) -> None:
