@@ -56,7 +56,5 @@ def test_pruned_trial_says_when_and_why(outbox: Outbox) -> None:
     note = entry.read().note
     assert note.startswith("Pruned after 50 of 4,000 epochs. **0.0%** of 8 networks solve xnor by then; ")
     assert "within 4,000" not in note
-    assert (
-        "8 of 8 networks are on the plateau at loss ln 2, with the same answer for every input: the initial weights are too small"
-        in note
-    )
+    assert "8 of 8 networks are on the plateau at loss ln 2, with the same answer for every input" in note
+    assert "the initial weights are too small" in note
