@@ -24,13 +24,11 @@ from nnexp.search import sweep_file
 from nnexp.search.sweep_file import Sweep
 from nnexp.stores import Stores
 from nnexp.tracking.runs import valid_runs
-from nnexp.tracking.schema import SWEEP_FILE, RunRecord, SweepRun
+from nnexp.tracking.schema import REPORT, SWEEP_FILE, RunRecord, SweepRun
 from nnexp.tracking.store import Tracking
 
 #: The parent run's artifact with the importance of the factors.
 IMPORTANCE = "importance.json"
-#: The parent run's artifact that holds the report.
-REPORT = "report.html"
 CURVES = ("loss_median", "loss_p10", "loss_p90")
 
 

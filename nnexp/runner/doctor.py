@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from nnexp._redact import redact
-from nnexp.analysis.results import IMPORTANCE, REPORT
+from nnexp.analysis.results import IMPORTANCE
 from nnexp.errors import Interrupted, NnexpError, NotFoundError, StoreError, UsageError
 from nnexp.network.settings import Settings
 from nnexp.recovery import networks_table
@@ -19,7 +19,7 @@ from nnexp.search.sweep_file import Sweep, parse
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Trial, open_storage
 from nnexp.tracking.outbox import Outbox
-from nnexp.tracking.schema import ENDED, EPOCHS, STATUS, SWEEP_FILE, RunRecord
+from nnexp.tracking.schema import ENDED, EPOCHS, REPORT, STATUS, SWEEP_FILE, RunRecord
 from nnexp.tracking.store import Tracking
 
 #: Final metrics of every trial that has networks.

@@ -18,8 +18,8 @@ from nnexp.analysis.summary import Summary
 from nnexp.errors import NotFoundError
 from nnexp.recovery import alignment, networks_table
 from nnexp.study import SweepStudy
-from nnexp.tracking import registry
-from nnexp.tracking.schema import SweepRun
+from nnexp.tracking import registry, saved_view
+from nnexp.tracking.schema import REPORT, SweepRun
 from nnexp.tracking.store import Tracking
 
 #: The tag of the best runs, and their number.
@@ -52,7 +52,7 @@ def publish(study: SweepStudy, tracking: Tracking, run: SweepRun, found: SweepRe
         files = Path(directory)
         for ending in ("txt", "md", "csv", "json", "parquet"):
             formats.write(summary, files / f"summary.{ending}")
-        (files / results.REPORT).write_text(found.report(summary, outcomes), encoding="utf-8")
+        (files / REPORT).write_text(found.report(summary, outcomes), encoding="utf-8")
         _mark_best(tracking, found, summary, figures)
         registration = _register(tracking, run, summary)
         tracking.finish_sweep(run, files, _description(summary, registration, run))
@@ -117,10 +117,10 @@ def _register(tracking: Tracking, run: SweepRun, summary: Summary) -> registry.R
 
 def _description(summary: Summary, registration: registry.Registration | None, run: SweepRun) -> str:
     """The description of the parent run: the answer in words, and where to find more."""
-    here = f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
-    lines = [*summary.answer, ""]
-    lines.append(f"- [the report]({here}/artifacts/{results.REPORT}), with figures and every table")
-    lines.append("- the settings, best first: *Views* above the table of runs")
+    best_first, charts = (saved_view.page(run.experiment_id, view) for view in (saved_view.RANKING, saved_view.CHARTS))
+    first, *others = summary.answer
+    lines = [f"[The report]({saved_view.run_page(run, REPORT)}), with figures and every table. {first}", *others, ""]
+    lines.append(f"- the settings, [best first]({best_first}) and [as charts]({charts})")
     lines.append("- the ten best runs have the tag `best` and a figure of their best network")
     if registration is not None:
         lines.append(f"- {registration.line}")

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from nnexp.errors import NnexpError, StoreError
-from nnexp.network.reference import has_reference
 from nnexp.runner import pool, signals
 from nnexp.runner.progress import Progress
 from nnexp.runner.retry import Retry
@@ -203,15 +202,8 @@ def prepare_parent_run(study: SweepStudy, tracking: Tracking, retry: Retry) -> S
     run = retry.call(lambda: tracking.ensure_sweep(sweep.name, text=sweep.text, note=note, tags=tags, study=identity))
     if not retry.call(lambda: tracking.has_dataset(run.run_id)):  # logged last, so that it is missing after a kill
         task = sweep.truth_table
-        view = saved_view.ranking(
-            tuple(sweep.searched),
-            sweep.objective[0],
-            ascending=sweep.directions[0] == "minimize",
-            has_reference=has_reference(task),
-            now_ms=int(time.time() * 1000),
-        )
-        key = saved_view.PREFIX + saved_view.RANKING
-        retry.call(lambda: tracking.set_experiment_tag(run.experiment_id, key, view))
+        for key, view in saved_view.tags(sweep, int(time.time() * 1000)).items():
+            retry.call(partial(tracking.set_experiment_tag, run.experiment_id, key, view))
         label = "task" if task.is_custom else task.spec
         retry.call(lambda: tracking.log_dataset(run.run_id, label, task.inputs, task.targets))
     if not is_finalized(study):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
+from nnexp.tracking import saved_view
 from nnexp.tracking.failures import translated
 from nnexp.tracking.outbox import Entry
 from nnexp.tracking.runs import runs_of_trial
@@ -13,6 +14,7 @@ from nnexp.tracking.schema import (
     NOTE,
     PARAM_LIMIT,
     PARENT,
+    REPORT,
     ROLE,
     STATUS,
     SWEEP,
@@ -57,7 +59,8 @@ def deliver(tracking: Tracking, sweep: SweepRun, entry: Entry, fresh: bool = Fal
 
 
 def _created(client: MlflowClient, sweep: SweepRun, run: TrialRun) -> str:
-    own = {SWEEP: sweep.name, TRIAL: str(run.trial), ROLE: "trial", PARENT: sweep.run_id, NOTE: run.note[:TAG_LIMIT]}
+    note = f"[The sweep's report]({saved_view.run_page(sweep, REPORT)}). {run.note}"
+    own = {SWEEP: sweep.name, TRIAL: str(run.trial), ROLE: "trial", PARENT: sweep.run_id, NOTE: note[:TAG_LIMIT]}
     tags = source_tags() | dict(run.tags) | own
     created = client.create_run(sweep.experiment_id, start_time=run.started_ms, run_name=run.name, tags=tags)
     return str(created.info.run_id)

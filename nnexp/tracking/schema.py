@@ -21,7 +21,9 @@ EPOCHS = "nnexp.epochs_trained"
 OUTCOME = "outcome"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
+#: Artifacts of the parent run.
 SWEEP_FILE = "sweep.toml"
+REPORT = "report.html"
 #: Optuna's state of a finished trial -> MLflow's status of its run.
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 ENDED = frozenset(STATUS.values())

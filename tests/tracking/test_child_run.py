@@ -28,7 +28,8 @@ def test_delivered_run_is_complete(tracking: Tracking, name: str, outbox: Outbox
     assert tracking.curve(run_id, "loss") == [(step, 0.7 / (step + 1)) for step in range(5)]
     assert run.tags["mlflow.parentRunId"] == sweep.run_id
     assert run.tags["nnexp.sweep"] == name
-    assert run.tags["mlflow.note.content"] == written.note
+    link = f"[The sweep's report](#/experiments/{sweep.experiment_id}/runs/{sweep.run_id}/artifacts/report.html). "
+    assert run.tags["mlflow.note.content"] == link + written.note
     assert tracking.text(run_id, "best_network.json") == '{"index": 3}\n'
     assert tracking.run(run_id) == tracking.run(f"{name}#7") == run
 
