@@ -37,10 +37,23 @@ def artifact_root(uri: str) -> str | None:
     """
     if not uri.startswith("sqlite"):
         return None
-    database = parse(uri).database
-    if not database or database == ":memory:" or Path(database).resolve().parent == Path.cwd():
+    file = sqlite_file(parse(uri))
+    if file is None or file.resolve().parent == Path.cwd():
         return None
-    return (Path(database).resolve().parent / "mlruns").as_uri()
+    return (file.resolve().parent / "mlruns").as_uri()
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file of an SQLite address; None for a database in memory, and for one that SQLite's own URI names."""
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        return None
+    return Path(url.database)
+
+
+def is_missing(uri: str) -> bool:
+    """Whether the address is that of an SQLite file without content."""
+    file = sqlite_file(parse(uri)) if uri.startswith("sqlite") else None
+    return file is not None and not (file.exists() and file.stat().st_size > 0)
 
 
 def same_database(tracking_uri: str, storage: str) -> bool:

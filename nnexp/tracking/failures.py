@@ -18,6 +18,8 @@ _TRANSIENT = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEED
 #: What a database reports to the later of two processes that insert the same row; the next attempt finds the row.
 _CONFLICT = ("UniqueViolation", "UNIQUE constraint failed", "Duplicate entry")
 _DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
+#: What SQLite reports when MLflow continues to create tables that a killed process had created in part.
+_INCOMPLETE = ("already exists", "duplicate column name", "no such table", "no such column", "no such index")
 _FULL, _SERVER_ERROR = "the disk is full", "the server reports an internal error (status 500)"
 #: Text of a failure -> its reason in plain words. The first that occurs in the failure's first line is used.
 _REASONS = {
@@ -76,6 +78,11 @@ def translated(uri: str) -> Iterator[None]:
             raise StoreError(f"{where}: {_reason(error)}; {_advice_denied(line)}") from error
         raise StoreError(f"{where}: {line}") from error
     except SQLAlchemyError as error:  # raised before MLflow's own handling begins
+        if uri.startswith("sqlite") and any(sign in _first_line(error) for sign in _INCOMPLETE):
+            raise StoreError(
+                f"{where}: MLflow's tables are incomplete: a process was killed while it created or upgraded them; "
+                "restore the file from a backup, or move it away if it holds no runs, then run the same command again"
+            ) from error
         raise UnreachableError(f"{where}: {_reason(error)}; check that the database is up") from error
     except OSError as error:  # exceptions of `requests`, which sends artifacts, are OSErrors too
         raise UnreachableError(f"{where}: {_line(error)}; check the tracking store and its artifact store") from error

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from nnexp._redact import redact
 from nnexp.errors import NotFoundError, StoreError, nearest
+from nnexp.tracking import artifacts
 from nnexp.tracking.client import open_client
 from nnexp.tracking.experiment import create_sweep
 from nnexp.tracking.failures import translated
@@ -242,9 +243,11 @@ class Tracking:
     # Artifacts
 
     def log_files(self, run_id: str, directory: Path) -> None:
-        """Send a directory's files as artifacts; those of the same name are replaced."""
+        """Send a directory's files as artifacts, and check that they arrived; those of the same name are replaced."""
         with translated(self.uri):
-            self.client.log_artifacts(run_id, str(directory))
+            if run_id not in self._artifact_uris:
+                self._artifact_uris[run_id] = self.client.get_run(run_id).info.artifact_uri
+            artifacts.send(self.client, self.uri, run_id, self._artifact_uris[run_id], directory)
 
     def log_text(self, run_id: str, text: str, path: str) -> None:
         """Write a text artifact; one of the same name is replaced."""

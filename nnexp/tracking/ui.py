@@ -18,6 +18,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 
 from nnexp._redact import redact
 from nnexp.errors import StoreError, UsageError
+from nnexp.tracking.address import is_missing
 
 _GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 
@@ -67,6 +68,10 @@ def running(
 ) -> Iterator[tuple[str, subprocess.Popen[bytes], IO[bytes]]]:
     """A server on a database, from its first answer to the end of the block; yields address, process and log."""
     port = _claim(host, port)
+    if is_missing(tracking_uri):  # the server, if killed meanwhile, would leave the database incomplete
+        from nnexp.tracking.client import open_client
+
+        open_client(tracking_uri)
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     if allowed_hosts:
         command += ["--allowed-hosts", allowed_hosts]
