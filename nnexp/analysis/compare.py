@@ -28,7 +28,7 @@ class Comparison:
     """The comparison of two sweeps or two runs.
 
     Attributes:
-        names: of both.
+        names: the names of both.
         overview: for sweeps one row each: the number of settings, the first of the ranking with its rate, the mean rate
             over settings with its interval, and the shares of solved and mirror networks. For runs the table of
             `compare_runs`.

@@ -46,7 +46,7 @@ def mean_interval(rates: Floats, networks: Integers, groups: Integers) -> tuple[
 
     Args:
         rates: (S,) the rate of each setting.
-        networks: (S,) how many networks each rate is of.
+        networks: (S,) the number of networks of each setting.
         groups: (S,) settings of one group share their seeds.
 
     Returns:

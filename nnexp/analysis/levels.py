@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-#: The factors that are cut on a logarithmic scale.
+#: The factors that are divided on a logarithmic scale.
 LOGARITHMIC = ("learning_rate", "init_scale")
 _MOST_VALUES = 12  # up to this many different values each value is a level
 #: Levels per decade -> how many settings a level must then hold on average.

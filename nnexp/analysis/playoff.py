@@ -73,7 +73,7 @@ def candidates(successes: ArrayLike, networks: ArrayLike, race: Race, best_lower
 
 
 def rule(settings: int, confidence: float, tolerance: float) -> Race:
-    """The rule of a play-off of so many candidates."""
+    """The rule of a play-off of ``settings`` candidates."""
     return Race(settings, FULL, START, confidence, tolerance)
 
 

@@ -66,7 +66,7 @@ class Summary:
         best: the first setting of the ranking; None where the ranking is empty.
         rivals: tests of the first setting against each other one, see `nnexp.analysis.significance.against_rest`; None
             without the tables of networks.
-        importance: metric to factor to share, as the study computes it.
+        importance: metric -> factor -> share, computed by the study.
         pareto: the Pareto front; None for a sweep with one objective.
         counts: how many trials are in each state.
         planned: how many trials the sweep has; None where unknown.

@@ -1,5 +1,7 @@
 """What trained networks have learned: whether they recovered the hand-designed network, and the metrics of a trial.
 
+The *reference*, or *design*, is the hand-designed network of a task.
+
 - `grades`: the criterion of recovery and all other grades (`Grades`, `assess`)
 - `matching` and `distance`: the parts of the grades that compare hidden units and weights with the reference
 - `trial_metrics`: the curves, final metrics and outcome of a trial; `intervals`: confidence intervals of rates

@@ -1,4 +1,4 @@
-"""Finding faults of a sweep's stores by comparing study, tracking store and outbox; they are repaired on request."""
+"""Finding faults of a sweep's stores by comparing study, tracking store and spool; they are repaired on request."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from nnexp.runner.session import is_finalized
 from nnexp.search.sweep_file import Sweep, parse
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Trial, open_storage
-from nnexp.tracking.outbox import Outbox
 from nnexp.tracking.schema import ENDED, EPOCHS, REPORT, STATUS, SWEEP_FILE, RunRecord
+from nnexp.tracking.spool import Spool
 from nnexp.tracking.store import Tracking
 
 #: Final metrics of every trial that has networks.
@@ -39,7 +39,7 @@ class Finding:
         kind: ``zombie`` (a trial or run that is RUNNING without a worker), ``orphan`` (a run without its trial or
             parent), ``missing`` (a finished trial without a run), ``incomplete`` (a run without all its curves, metrics
             and artifacts), ``double`` (a trial with several runs), ``overrun`` (more trials than the budget),
-            ``undelivered`` (finished trials left in the outbox), ``unconcluded`` (a finished sweep that is not
+            ``undelivered`` (finished trials left in the spool), ``unconcluded`` (a finished sweep that is not
             finalized), ``foreign`` (its runs are of another study of that name), ``unreadable``.
         line: the fault in words.
         repaired: whether it was found before a repair, and not after it.
@@ -65,25 +65,25 @@ def examine(stores: Stores, name: str | None = None, *, repair: bool = False) ->
         Interrupted: a signal during a repair.
     """
     with signals.handled() as interrupted, open_storage(stores.storage, create=False) as storage:
-        tracking, outbox = Tracking(stores.tracking_uri), Outbox(stores.spool)
+        tracking, spool = Tracking(stores.tracking_uri), Spool(stores.spool)
         names = [name] if name is not None else [each.name for each in SweepStudy.list_all(storage)]
         found: list[Finding] = []
         for each in names:
             study = SweepStudy.open(storage, each)
             try:
-                examination = Examination(study, tracking, outbox)
+                examination = Examination(study, tracking, spool)
                 faults = list(examination.findings())
                 if faults and repair:
                     finalize = any(fault.kind not in HARMLESS for fault in faults)
                     repairs.repair(study, stores, interrupted, examination.damaged, finalize=finalize)
-                    faults = _compared(faults, list(Examination(study, tracking, outbox).findings()))
+                    faults = _compared(faults, list(Examination(study, tracking, spool).findings()))
             except Interrupted:
                 raise
             except NnexpError as error:
                 faults = [Finding(each, "unreadable", f"{each}: {error}")]
             found += faults
         if name is None:
-            found += _unknown_sweeps(outbox, set(names))
+            found += _unknown_sweeps(spool, set(names))
         return found
 
 
@@ -95,18 +95,16 @@ def _compared(before: list[Finding], after: list[Finding]) -> list[Finding]:
     ]
 
 
-def _unknown_sweeps(outbox: Outbox, known: set[str]) -> Iterator[Finding]:
-    """The entries in the outbox of sweeps that are not in the study store."""
-    for name in outbox.sweeps():
+def _unknown_sweeps(spool: Spool, known: set[str]) -> Iterator[Finding]:
+    """The entries in the spool of sweeps that are not in the study store."""
+    for name in spool.sweeps():
         if name not in known:
-            line = (
-                f"{name}: {len(outbox.entries(name))} trials wait in the spool, and the study store has no such sweep"
-            )
-            yield Finding(name, "orphan", f"{line}; name its store with --storage, or remove {outbox.root / name}")
+            line = f"{name}: {len(spool.entries(name))} trials wait in the spool, and the study store has no such sweep"
+            yield Finding(name, "orphan", f"{line}; name its store with --storage, or remove {spool.root / name}")
 
 
 def deliver(stores: Stores, name: str | None = None) -> list[Finding]:
-    """Deliver the entries in the outbox to MLflow.
+    """Deliver the entries in the spool to MLflow.
 
     Returns:
         For each sweep, how many were delivered (repaired) and how many still wait.
@@ -114,19 +112,19 @@ def deliver(stores: Stores, name: str | None = None) -> list[Finding]:
     Raises:
         NotFoundError: no study store. StoreError: a store cannot be opened. Interrupted: a signal.
     """
-    outbox = Outbox(stores.spool)
-    waiting = [each for each in ([name] if name is not None else outbox.sweeps()) if outbox.entries(each)]
+    spool = Spool(stores.spool)
+    waiting = [each for each in ([name] if name is not None else spool.sweeps()) if spool.entries(each)]
     if not waiting:
         return []
     found: list[Finding] = []
     with signals.handled() as interrupted, open_storage(stores.storage, create=False) as storage:
         for each in waiting:
-            before = len(outbox.entries(each))
+            before = len(spool.entries(each))
             try:
                 repairs.deliver(SweepStudy.open(storage, each), stores, interrupted)
             except (NotFoundError, StoreError) as error:
                 found.append(Finding(each, "undelivered", f"{each}: {error}"))
-            left = len(outbox.entries(each))
+            left = len(spool.entries(each))
             if before > left:
                 found.append(Finding(each, "undelivered", f"{each}: {before - left} trials delivered", repaired=True))
             if left:
@@ -137,8 +135,8 @@ def deliver(stores: Stores, name: str | None = None) -> list[Finding]:
 class Examination:
     """One comparison of a sweep's stores, each of them read once."""
 
-    def __init__(self, study: SweepStudy, tracking: Tracking, outbox: Outbox) -> None:
-        self.study, self.tracking, self.outbox = study, tracking, outbox
+    def __init__(self, study: SweepStudy, tracking: Tracking, spool: Spool) -> None:
+        self.study, self.tracking, self.spool = study, tracking, spool
         self.name = study.name
         self.has_workers = bool(study.live_workers())  # first, since it takes time
         self.trials = {trial.number: trial for trial in study.trials()}
@@ -149,7 +147,7 @@ class Examination:
         for run in self.runs:
             if run.status in ENDED:
                 self.ended.setdefault(run.trial, []).append(run)
-        self.waiting = {entry.trial for entry in outbox.entries(self.name)}
+        self.waiting = {entry.trial for entry in spool.entries(self.name)}
 
     def findings(self) -> Iterator[Finding]:
         """All faults; for a sweep with workers only those that trials in training cannot cause."""
@@ -212,7 +210,7 @@ class Examination:
             if number not in self.finished:
                 state = "is in the spool, but not finished in the study"
             yield f"trial {number} {state}"
-        if left := self.outbox.incomplete(self.name):
+        if left := self.spool.incomplete(self.name):
             yield f"{left} half-written entries are in the spool"
 
     def _missing(self) -> Iterator[str]:

@@ -19,9 +19,9 @@ from nnexp.runner import jobs, signals
 from nnexp.runner.publish import publish
 from nnexp.runner.session import FINALIZED, Session, is_finalized
 from nnexp.study import FinishedState, Trial
-from nnexp.tracking.outbox import Entry
 from nnexp.tracking.runs import valid_runs
 from nnexp.tracking.schema import ENDED, SWEEP_FILE, RunRecord, SweepRun
+from nnexp.tracking.spool import Entry
 from nnexp.tracking.store import Tracking
 from nnexp.tracking.trial_run import write_failed, write_trained
 
@@ -90,14 +90,14 @@ class Finalization:
     def restore(self, executor: Executor) -> tuple[list[RunRecord], list[int]]:
         """Log every finished trial to MLflow exactly once.
 
-        Trials that another living worker finished are awaited; those that are in no outbox any more are trained again.
+        Trials that another living worker finished are awaited; those that are in no spool any more are trained again.
 
         Returns:
             The one run of each trial, and the numbers of the trials that were trained again.
         """
         session, restored = self.session, []
         while lost := self._lost(runs := self.tracking.trial_runs(self.run)):
-            waiting = {entry.trial: entry for entry in session.outbox.entries(session.study.name)}
+            waiting = {entry.trial: entry for entry in session.spool.entries(session.study.name)}
             dead = session.worker.dead_workers()
             before = session.delivery.delivered
             for trial in lost:
@@ -121,21 +121,21 @@ class Finalization:
         return [trial for trial in self.session.study.trials() if trial.is_finished and trial.number not in ended]
 
     def train_again(self, executor: Executor, trial: Trial) -> Entry:
-        """Train a finished trial again, with the same bits, and write it to the outbox.
+        """Train a finished trial again, with the same bits, and write it to the spool.
 
         Raises:
-            UsageError: the trial's params are not those of the sweep. StoreError: the outbox cannot be written.
+            UsageError: the trial's params are not those of the sweep. StoreError: the spool cannot be written.
         """
-        outbox, sweep = self.session.outbox, self.session.study.sweep
+        spool, sweep = self.session.spool, self.session.study.sweep
         began = trial.started.timestamp() if trial.started else time.time()
         settings = sweep.settings(trial.params, seeds=int(trial.attrs.get("networks", 0)) or None)
         if trial.state == "FAIL":
             reason = str(trial.attrs.get("error", "unknown"))
-            return write_failed(outbox, sweep, trial.number, settings, reason, began)
+            return write_failed(spool, sweep, trial.number, settings, reason, began)
         epochs = int(trial.attrs.get("epochs", settings.epochs))
         trained = jobs.train(executor, settings, np.arange(settings.seeds), self.session.workers, until=epochs)
         state: FinishedState = "PRUNED" if trial.state == "PRUNED" else "COMPLETE"
-        return write_trained(outbox, sweep, trial.number, settings, trained, state, epochs=epochs, began=began)[0]
+        return write_trained(spool, sweep, trial.number, settings, trained, state, epochs=epochs, began=began)[0]
 
     def _retest(self, found: SweepResults, executor: Executor) -> None:
         """Train the best setting on fresh networks: the rate of the best of many settings is biased upwards."""

@@ -22,7 +22,7 @@ LONGEST_STEP = 3600.0
 
 
 @contextmanager
-def shown() -> Iterator[Callable[[], None]]:
+def keep_touching() -> Iterator[Callable[[], None]]:
     """Touch the file from a thread for the time of the block; yields a function to call between the block's steps.
 
     A block that does not call it for `LONGEST_STEP` seconds hangs, and its file is not touched any more.

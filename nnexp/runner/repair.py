@@ -17,7 +17,7 @@ from nnexp.tracking.schema import ENDED, SWEEP_FILE
 
 
 def deliver(study: SweepStudy, stores: Stores, interrupted: SignalCheck) -> None:
-    """Deliver the finished trials of a sweep that wait in the outbox.
+    """Deliver the finished trials of a sweep that wait in the spool.
 
     Raises:
         StoreError: the tracking store refused some of them, which still wait. Interrupted: a signal.
@@ -34,7 +34,7 @@ def repair(
 
     Args:
         study: the sweep's study.
-        stores: where its runs and its outbox are.
+        stores: where its runs and its spool are.
         interrupted: returns the number of a signal that asked for the end, or None.
         damaged: trials whose runs are to be written again.
         finalize: also publish the results of a finished sweep again.
@@ -53,7 +53,7 @@ def repair(
         finalization = Finalization(session, session.parent.tracking, session.parent.run)
         finalization.tracking.log_text(finalization.run.run_id, study.sweep.text, SWEEP_FILE)
         _reclaim(session)
-        _clean_outbox(session)
+        _clean_spool(session)
         session.deliver_leftovers()
         session.drain()
         with session.training_pool() as executor:
@@ -77,10 +77,10 @@ def _reclaim(session: Session) -> None:
         signals.sleep(min(0.5, lease / 8), session.options.interrupted)
 
 
-def _clean_outbox(session: Session) -> None:
-    """Remove damaged entries from the outbox, and those of trials that are to be trained again."""
+def _clean_spool(session: Session) -> None:
+    """Remove damaged entries from the spool, and those of trials that are to be trained again."""
     finished = {trial.number for trial in session.study.trials() if trial.is_finished}
-    for entry in session.outbox.entries(session.study.name):
+    for entry in session.spool.entries(session.study.name):
         try:
             entry.read()
         except StoreError:
@@ -91,7 +91,7 @@ def _clean_outbox(session: Session) -> None:
 
 
 def _write_again(finalization: Finalization, executor: Executor, damaged: Iterable[int]) -> None:
-    """Write the results of damaged trials to the outbox again, and only then delete their runs."""
+    """Write the results of damaged trials to the spool again, and only then delete their runs."""
     trials = {trial.number: trial for trial in finalization.session.study.trials()}
     runs = finalization.tracking.trial_runs(finalization.run)
     for number in damaged:

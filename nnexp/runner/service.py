@@ -41,7 +41,7 @@ def work(
         max_minutes: claim no trial after this long, and end.
         jobs: processes that train.
         pool: the training pool, see `pool.open_pool`.
-        offline: leave the runs in the outbox.
+        offline: leave the runs in the spool.
         progress: is called regularly with the progress of the current sweep.
 
     Raises:
@@ -51,7 +51,7 @@ def work(
         Interrupted: a signal; the trials in training were handed back.
     """
     deadline = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
-    with signals.handled() as signalled, open_storage(stores.storage) as storage, liveness.shown() as step:
+    with signals.handled() as signalled, open_storage(stores.storage) as storage, liveness.keep_touching() as step:
 
         def interrupted() -> int | None:
             step()

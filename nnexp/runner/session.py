@@ -20,8 +20,8 @@ from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Worker
 from nnexp.tracking import child_run, saved_view
 from nnexp.tracking.delivery import Delivery
-from nnexp.tracking.outbox import Outbox
 from nnexp.tracking.schema import SweepRun
+from nnexp.tracking.spool import Spool
 from nnexp.tracking.store import Tracking
 
 log = logging.getLogger("nnexp")
@@ -42,7 +42,7 @@ class Options:
         interrupted: returns the number of a signal that asked for the end, or None.
         jobs: processes that train; None for one per core.
         pool: the training pool, see `pool.open_pool`.
-        offline: leave finished trials in the outbox.
+        offline: leave finished trials in the spool.
         progress: is called regularly with the progress of the sweep.
         deadline: value of `time.monotonic` after which no trial is claimed.
     """
@@ -69,7 +69,7 @@ class Session:
 
     Attributes:
         parent: the parent run to which finished trials are delivered; None offline.
-        outbox: where they wait. delivery: the thread that delivers them.
+        spool: where they wait. delivery: the thread that delivers them.
         retry: repeats calls to the tracking store while it does not answer.
         workers: how many tasks the training pool runs at once.
     """
@@ -77,7 +77,7 @@ class Session:
     study: SweepStudy
     worker: Worker
     parent: Parent | None
-    outbox: Outbox
+    spool: Spool
     delivery: Delivery
     retry: Retry
     options: Options
@@ -112,9 +112,9 @@ class Session:
             pool.abandon(executor)
 
     def deliver_leftovers(self) -> None:
-        """Deliver the entries that an earlier process left in the outbox, if their trials are finished in the study."""
+        """Deliver the entries that an earlier process left in the spool, if their trials are finished in the study."""
         finished = {trial.number for trial in self.study.trials() if trial.is_finished}
-        for entry in self.outbox.entries(self.study.name):
+        for entry in self.spool.entries(self.study.name):
             if entry.trial in finished:
                 self.delivery.put(entry, fresh=False)
 
@@ -123,7 +123,7 @@ class Session:
 
         Raises:
             StoreError: the store did not answer for `DRAIN_LIMIT` seconds, or refused an entry; entries that were not
-                delivered stay in the outbox.
+                delivered stay in the spool.
             Interrupted: a signal.
         """
         delivery, limit = self.delivery, time.monotonic() + DRAIN_LIMIT
@@ -152,12 +152,12 @@ def joined(study: SweepStudy, stores: Stores, options: Options) -> Iterator[Sess
     if not options.offline:
         tracking = retry.call(lambda: Tracking(stores.tracking_uri))
         parent = Parent(tracking, prepare_parent_run(study, tracking, retry))
-    outbox = Outbox(stores.spool)
-    outbox.clean()
+    spool = Spool(stores.spool)
+    spool.clean()
     worker = Worker.join(study)
     delivery = open_delivery(parent, study.sweep.lease)
     with _leaving(worker, delivery), worker.keep_beating():
-        yield Session(study, worker, parent, outbox, delivery, retry, options, options.jobs or pool.default_jobs())
+        yield Session(study, worker, parent, spool, delivery, retry, options, options.jobs or pool.default_jobs())
 
 
 @contextlib.contextmanager
@@ -174,7 +174,7 @@ def _leaving(worker: Worker, delivery: Delivery) -> Iterator[None]:
 
 
 def open_delivery(parent: Parent | None, lease: float) -> Delivery:
-    """The delivery of finished trials to the sweep's runs; without a parent run they stay in the outbox."""
+    """The delivery of finished trials to the sweep's runs; without a parent run they stay in the spool."""
     if parent is None:
         return Delivery(None, log.warning)
     return Delivery(

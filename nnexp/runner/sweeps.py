@@ -18,7 +18,7 @@ from nnexp.search import sweep_file
 from nnexp.search.sweep_file import Sweep
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
-from nnexp.tracking.outbox import Outbox
+from nnexp.tracking.spool import Spool
 from nnexp.tracking.store import Tracking
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def sweep(
         stores: where studies and runs are; by default from the environment, else in the working directory.
         jobs: processes that train; by default one per core.
         pool: the training pool, see `pool.open_pool`.
-        offline: leave the runs in the outbox; the result is then None instead of a summary.
+        offline: leave the runs in the spool; the result is then None instead of a summary.
         progress: is called regularly with the progress of the sweep.
 
     Raises:
@@ -60,7 +60,7 @@ def sweep(
             study = SweepStudy.create(storage, plan)
             study.clear_stop()
             summary = None
-            if is_finalized(study) and not Outbox(stores.spool).entries(plan.name):
+            if is_finalized(study) and not Spool(stores.spool).entries(plan.name):
                 log.warning("nnexp: sweep %r is finished; nothing is left to do", plan.name)
             else:
                 options = Options(interrupted, jobs=jobs, pool=pool, offline=offline, progress=progress)
@@ -123,7 +123,7 @@ def stop(name: str, *, stores: Stores) -> None:
 
 
 def delete(name: str, *, stores: Stores) -> None:
-    """Remove a sweep from the study store, the tracking store and the outbox.
+    """Remove a sweep from the study store, the tracking store and the spool.
 
     Raises:
         NotFoundError: it is in neither store.
@@ -136,7 +136,7 @@ def delete(name: str, *, stores: Stores) -> None:
             raise NnexpError(f"sweep {name!r}: {len(active)} workers are working on it; first: nnexp stop {name}")
         study.delete()
         found = True
-    for entry in Outbox(stores.spool).entries(name):
+    for entry in Spool(stores.spool).entries(name):
         entry.remove()
     try:
         Tracking(stores.tracking_uri).delete_sweep(name)

@@ -4,12 +4,12 @@ The steps of a trial are in an order that survives a kill at any instant:
 
 1. the worker claims it in the study (compare-and-set: only one worker has it, until that worker dies);
 2. its networks are trained and graded in the pool;
-3. its results are written to the outbox (a directory, renamed into place);
+3. its results are written to the spool (a directory, renamed into place);
 4. it is finished in the study (compare-and-set: the first worker succeeds, a later one removes its own entry);
 5. a thread delivers the entry to MLflow and removes it.
 
 After a kill before step 4 the trial is taken back and trained again, with the same bits. After a kill after step 4 the
-entry is in the outbox, and is delivered at the next start. If the outbox is lost, the finished trial has no run, and is
+entry is in the spool, and is delivered at the next start. If the spool is lost, the finished trial has no run, and is
 trained again when the sweep is finalized.
 """
 
@@ -204,11 +204,11 @@ class TrialLoop:
         return [metrics.get(name) for name in self.study.sweep.objective]
 
     def _finish(self, trial: TrialInTraining) -> None:
-        """Write a trial to the outbox, finish it in the study and deliver it, in this order."""
+        """Write a trial to the spool, finish it in the study and deliver it, in this order."""
         state: FinishedState = "PRUNED" if trial.pruned else "COMPLETE"
         trained = trial.trained
         entry, metrics = write_trained(
-            self.session.outbox,
+            self.session.spool,
             self.study.sweep,
             trial.claim.number,
             trial.settings,

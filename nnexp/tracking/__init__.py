@@ -1,7 +1,7 @@
 """What MLflow stores of a sweep, and how finished trials are logged to it.
 
 Public name: `Tracking`, a tracking store. It finds, creates and reads sweeps and runs. A finished trial is described by
-`trial_run`, kept on the local disk by `outbox`, and sent by the thread of `delivery`; `child_run` logs it to MLflow.
+`trial_run`, kept on the local disk by `spool`, and sent by the thread of `delivery`; `child_run` logs it to MLflow.
 
 It imports `nnexp.network`, `nnexp.search`, `nnexp.recovery`, MLflow, SQLAlchemy, pandas and pyarrow, and it is the only
 package that imports MLflow. No module reads MLflow's active run or ``MLFLOW_RUN_ID``: every call names its experiment

@@ -7,7 +7,6 @@ from mlflow.entities import Metric, Param, RunInfo
 
 from nnexp.tracking import artifacts, saved_view
 from nnexp.tracking.failures import translated
-from nnexp.tracking.outbox import Entry
 from nnexp.tracking.runs import runs_of_trial
 from nnexp.tracking.schema import (
     ENDED,
@@ -24,11 +23,12 @@ from nnexp.tracking.schema import (
     TrialRun,
     source_tags,
 )
+from nnexp.tracking.spool import Entry
 from nnexp.tracking.store import Tracking
 
 
 def deliver(tracking: Tracking, sweep: SweepRun, entry: Entry, fresh: bool = False) -> str:
-    """Create the run of one finished trial. The entry stays in the outbox.
+    """Create the run of one finished trial. The entry stays in the spool.
 
     Args:
         tracking: the store.

@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event, wait_exponential
 
 from nnexp.errors import NnexpError, UnreachableError
-from nnexp.tracking.outbox import Entry
+from nnexp.tracking.spool import Entry
 
-#: Seconds before the first retry and at most between two, while the store does not answer.
+#: Seconds before the first retry, and the most seconds between two, while the store does not answer.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 
 
 class Delivery:
     """Sends finished trials to the tracking store, in the order of `put`, from its own thread.
 
-    Every entry is on the disk, so nothing is lost if this thread ends: entries that were not sent stay in the outbox.
+    Every entry is on the disk, so nothing is lost if this thread ends: entries that were not sent stay in the spool.
     While the store answers, at most ``capacity`` entries wait; then `put` blocks, so that training waits as well. While
     the store does not answer, `put` never blocks, and the first entry is retried with exponential backoff.
 
@@ -57,7 +57,7 @@ class Delivery:
         self.unreachable = False  #: whether the store did not answer last time
         self.waited = 0.0  #: seconds for which `put` blocked, in total
         self.delivered = 0  #: entries sent
-        self.refused = 0  #: entries that the store refused; they are still in the outbox
+        self.refused = 0  #: entries that the store refused; they are still in the spool
         self._thread: threading.Thread | None = None
         if send is not None:
             self._thread = threading.Thread(target=self._run, args=(send,), name="nnexp-delivery", daemon=True)
@@ -72,7 +72,7 @@ class Delivery:
         """Hand over an entry; waits while the queue is full and the store answers.
 
         Args:
-            entry: a finished trial in the outbox.
+            entry: a finished trial in the spool.
             fresh: whether this trial was certainly never sent before, by any process.
         """
         if self._thread is None:
@@ -137,7 +137,7 @@ class Delivery:
                         send(entry, untried and time.monotonic() < fresh_until)
                         entry.remove()
                         self.delivered += 1
-        except Exception as error:  # the thread must continue with other entries; this one stays in the outbox
+        except Exception as error:  # the thread must continue with other entries; this one stays in the spool
             text = str(error) if isinstance(error, NnexpError) else f"{type(error).__name__}: {error}"
             self._notify_once(f"trial {entry.trial} of {entry.sweep} stays in the spool: {text}")
             self.refused += 1

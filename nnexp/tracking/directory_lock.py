@@ -1,7 +1,7 @@
 """Locks on directories, which the kernel releases when the process that holds them ends or is killed.
 
 The library `filelock` creates a file to lock. A lock on the directory itself needs no file: it works in a read-only
-directory, and it disappears together with an outbox entry.
+directory, and it disappears together with an spool entry.
 """
 
 from __future__ import annotations

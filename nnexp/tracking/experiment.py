@@ -21,9 +21,9 @@ def create_sweep(client: MlflowClient, uri: str, name: str, note: str, tags: Map
     """Create the sweep's experiment and parent run, or find those that another worker creates at this moment.
 
     Args:
-        client: MLflow's.
+        client: MLflow's client.
         uri: the store's address, which decides where artifacts are stored.
-        name: the sweep's name, which is the experiment's.
+        name: the name of the sweep and of the experiment.
         note: the description of both, Markdown.
         tags: the parent's further tags.
     """

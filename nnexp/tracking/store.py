@@ -96,7 +96,7 @@ class Tracking:
         If several workers start at once, only one creates them, since the name of an experiment is unique.
 
         Args:
-            name: the sweep's name, which is the experiment's.
+            name: the name of the sweep and of the experiment.
             text: the sweep file, stored as the parent's artifact ``sweep.toml``.
             note: the parent's description, Markdown.
             tags: the parent's further tags.
@@ -317,7 +317,7 @@ class Tracking:
 
         Args:
             run_id: the run.
-            name: the task's.
+            name: the task's name.
             inputs: (M, N) bits.
             targets: (M,) bits.
         """

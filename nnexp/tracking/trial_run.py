@@ -1,4 +1,4 @@
-"""The run of one trial: its params, tags, metrics and artifacts, written to the outbox."""
+"""The run of one trial: its params, tags, metrics and artifacts, written to the spool."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from nnexp.recovery.grades import GradedNetworks
 from nnexp.recovery.shortfall import shortfall
 from nnexp.search.sweep_file import Sweep
 from nnexp.tracking import provenance
-from nnexp.tracking.outbox import Entry, Outbox
 from nnexp.tracking.schema import EPOCHS, OUTCOME, State, TrialRun
+from nnexp.tracking.spool import Entry, Spool
 
 
 def write_trained(
-    outbox: Outbox,
+    spool: Spool,
     sweep: Sweep,
     trial: int,
     settings: Settings,
@@ -29,7 +29,7 @@ def write_trained(
     """Write a trained trial: params, curves, final metrics, ``networks.parquet`` and ``best_network.json``.
 
     Args:
-        outbox: the outbox.
+        spool: the spool.
         sweep: the sweep.
         trial: the trial's number.
         settings: its settings; with adaptive seeds, ``seeds`` is the number of networks trained.
@@ -42,7 +42,7 @@ def write_trained(
         The entry, and the run's metrics: the last value of each curve, and the final ones.
 
     Raises:
-        StoreError: the outbox cannot be written.
+        StoreError: the spool cannot be written.
     """
     result, grades, seconds = trained
     finals = trial_metrics.final_metrics(result, grades, seconds)
@@ -70,10 +70,10 @@ def write_trained(
         networks_table.NETWORKS: partial(networks_table.write_networks, result=result, grades=grades),
         networks_table.BEST_NETWORK: partial(networks_table.write_best_network, result=result, grades=grades),
     }
-    return outbox.write(run, files), metrics
+    return spool.write(run, files), metrics
 
 
-def write_failed(outbox: Outbox, sweep: Sweep, trial: int, settings: Settings, reason: str, began: float) -> Entry:
+def write_failed(spool: Spool, sweep: Sweep, trial: int, settings: Settings, reason: str, began: float) -> Entry:
     """Write a trial that was set aside: its params and the reason, without networks."""
     run = TrialRun(
         sweep=sweep.name,
@@ -87,7 +87,7 @@ def write_failed(outbox: Outbox, sweep: Sweep, trial: int, settings: Settings, r
         ended_ms=_ended_ms(began),
         metrics=(),
     )
-    return outbox.write(run, {})
+    return spool.write(run, {})
 
 
 def _params(trial: int, settings: Settings) -> dict[str, str]:
@@ -115,11 +115,11 @@ def _note(settings: Settings, metrics: dict[str, float], networks: int, epochs: 
     """A run's description: its rates in words, then the most frequent reason why networks do not recover.
 
     Args:
-        settings: the trial's.
-        metrics: the run's.
-        networks: their number.
-        epochs: to which they were trained; fewer than the setting's if the trial was pruned.
-        reason: from `shortfall`; empty if there is none.
+        settings: the settings of the trial.
+        metrics: the metrics of the run.
+        networks: the number of networks.
+        epochs: the epoch to which they were trained; fewer than the setting's if the trial was pruned.
+        reason: the reason from `shortfall`; empty if there is none.
     """
     pruned = epochs < settings.epochs
     when = "by then" if pruned else f"within {epochs:,} epochs"

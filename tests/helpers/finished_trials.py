@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from nnexp.tracking.outbox import Entry, Outbox
 from nnexp.tracking.schema import TrialRun
+from nnexp.tracking.spool import Entry, Spool
 from nnexp.tracking.store import Tracking
 
 CURVES = ("loss", "loss_median", "loss_p10", "loss_p90", "xnor_accuracy", "solved_rate")
@@ -36,9 +36,9 @@ FILES: Mapping[str, Callable[[Path], None]] = {
 }
 
 
-def write_entry(outbox: Outbox, trial: int, **more: object) -> Entry:
-    """Write a trial with one small artifact to the outbox."""
-    return outbox.write(trial_run(trial, **more), FILES)  # type: ignore[arg-type]
+def write_entry(spool: Spool, trial: int, **more: object) -> Entry:
+    """Write a trial with one small artifact to the spool."""
+    return spool.write(trial_run(trial, **more), FILES)  # type: ignore[arg-type]
 
 
 def runs_by_trial(tracking: Tracking, name: str) -> dict[int, list[tuple[str, str]]]:

@@ -26,7 +26,7 @@ from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Worker, open_storage
 from nnexp.tracking import saved_view
 from nnexp.tracking.delivery import Delivery
-from nnexp.tracking.outbox import Entry
+from nnexp.tracking.spool import Entry
 from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
 from tests.helpers.finished_trials import runs_by_trial

@@ -18,7 +18,7 @@ import psutil
 import psycopg
 import pytest
 
-from nnexp.tracking.outbox import Outbox
+from nnexp.tracking.spool import Spool
 from tests.helpers.postgresql import running
 from tests.helpers.servers import MlflowServer
 
@@ -209,7 +209,7 @@ def test_sweep_that_loses_its_server(tmp_path: Path, server: MlflowServer, stora
     """Interrupted while its trials wait in the spool: nothing of it there, either."""
     signed = {"MLFLOW_TRACKING_URI": in_url(server), "NNEXP_STORAGE": storage}
     sweep = Sweep(tmp_path / "sweep", name="lost", trials=2000, **signed)
-    spool = Outbox(sweep.directory / "nnexp-spool")
+    spool = Spool(sweep.directory / "nnexp-spool")
     deadline = time.monotonic() + 120
     while not spool.entries("lost") and time.monotonic() < deadline:
         time.sleep(0.05)

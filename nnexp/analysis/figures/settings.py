@@ -232,7 +232,7 @@ def family_bars(shares: pd.DataFrame) -> Figure:
 
 
 def importance_bars(importance: Mapping[str, Mapping[str, float]]) -> Figure:
-    """How much of the variation between settings each factor explains, a panel a measure or evaluator."""
+    """How much of the variation between settings each factor explains, one panel per metric."""
     factors = list(dict.fromkeys(factor for shares in importance.values() for factor in shares))
     reach = max([value for shares in importance.values() for value in shares.values() if np.isfinite(value)], default=1)
     with styled():

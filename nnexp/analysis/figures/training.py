@@ -23,8 +23,8 @@ def loss_bands(curves: Mapping[str, Mapping[str, Points]], *, plateaus: bool) ->
     """The median and the band from the 10th to the 90th percentile of the networks' losses, one panel per setting.
 
     Args:
-        curves: the title of a setting to its curves ``loss_median``, ``loss_p10`` and ``loss_p90``, each (epoch,
-            value); at most six settings are drawn.
+        curves: title of a setting -> its curves ``loss_median``, ``loss_p10`` and ``loss_p90``, each (epoch, value); at
+            most six settings are drawn.
         plateaus: whether to mark the plateaus of a 2-input truth table.
 
     Returns:

@@ -1,6 +1,6 @@
-"""Finished trials on the local disk, until MLflow has them (a transactional outbox).
+"""The spool: finished trials on the local disk until MLflow has them (a transactional outbox).
 
-Each trial has a directory ``<outbox>/<sweep>/<trial>`` with ``run.json`` and, in ``files``, the run's artifacts. It is
+Each trial has a directory ``<spool>/<sweep>/<trial>`` with ``run.json`` and, in ``files``, the run's artifacts. It is
 added and removed by one rename each, so after a kill at any instant the entry is complete or absent.
 """
 
@@ -33,7 +33,7 @@ _NEW, _GONE = ".new-", ".gone-"
 
 @dataclass(frozen=True)
 class Entry:
-    """One trial in the outbox."""
+    """One trial in the spool."""
 
     path: Path
 
@@ -87,7 +87,7 @@ class Entry:
             shutil.rmtree(gone)
 
 
-class Outbox:
+class Spool:
     """The directory of all sweeps' entries."""
 
     def __init__(self, root: Path) -> None:
