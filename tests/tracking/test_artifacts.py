@@ -13,7 +13,7 @@ import pytest
 
 from nnexp.errors import UnreachableError
 from nnexp.tracking.child_run import deliver
-from nnexp.tracking.outbox import Outbox
+from nnexp.tracking.spool import Spool
 from nnexp.tracking.store import Tracking
 from tests.helpers.finished_trials import write_entry
 from tests.helpers.small_sweeps import stores
@@ -87,12 +87,10 @@ def remote(server: ArtifactServer, tmp_path: Path) -> Tracking:
 
 
 @pytest.mark.parametrize("fault", ["keeps nothing", "null", "redirects", "truncates"])
-def test_run_is_not_ended_without_its_files(
-    remote: Tracking, server: ArtifactServer, outbox: Outbox, fault: str
-) -> None:
+def test_run_is_not_ended_without_its_files(remote: Tracking, server: ArtifactServer, spool: Spool, fault: str) -> None:
     """An upload that is answered with success and not kept is tried again later, in the same run."""
     sweep = remote.ensure_sweep("s", text="trials = 1\n", note="")
-    entry = write_entry(outbox, 0, sweep="s")
+    entry = write_entry(spool, 0, sweep="s")
     server.fault = fault
     with pytest.raises(UnreachableError, match="check that it is an MLflow server"):
         deliver(remote, sweep, entry, fresh=True)
