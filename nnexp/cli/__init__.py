@@ -7,7 +7,6 @@ time it loads only click, so that `nnexp --help` is quick: each command has its 
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -114,9 +113,11 @@ def main() -> NoReturn:
     """The console script `nnexp`."""
     signal.signal(signal.SIGTERM, _exit)  # until a command handles it; process 1 of a container ignores it by default
     status = run()
-    if status > 128:  # after a signal exit at once, without the exit handlers of the libraries
+    if status > 128:  # after a signal
+        from nnexp.runner.pool import exit_at_once
+
         sys.stdout.flush()
-        os._exit(status)
+        exit_at_once(status)
     sys.exit(status)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -11,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from nnexp.errors import Interrupted
+from nnexp.runner import pool
 
 #: Returns the number of the signal that asked for the end, or None.
 SignalCheck = Callable[[], int | None]
@@ -101,7 +101,7 @@ class _Handler:
                 self.seen = self.raised = True
                 raise KeyboardInterrupt  # few libraries catch it
         elif number == signal.SIGINT:
-            os._exit(128 + number)
+            pool.exit_at_once(128 + number)
 
     def _enforce(self) -> None:
         """Interrupt a body that does not check, then end the process."""
@@ -113,4 +113,4 @@ class _Handler:
             with contextlib.suppress(OSError):
                 sys.stderr.write("nnexp: ended at once; the next start takes back the trials that were in training\n")
                 sys.stderr.flush()
-            os._exit(128 + self.number)
+            pool.exit_at_once(128 + self.number)
