@@ -1,6 +1,6 @@
 """nnexp: which training settings make gradient descent rediscover a network that a person designed by hand?
 
-The public names below are loaded on first use, so that ``import nnexp`` stays light.
+The public names are loaded on first use, so that ``import nnexp`` is quick.
 """
 
 from __future__ import annotations

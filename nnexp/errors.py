@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class NnexpError(Exception):
-    """Something failed; the message is one line that says what, and what to do. Exit status 1."""
+    """Something failed; the message is one line that names it and what to do. Exit status 1."""
 
     exit_code = 1
 
@@ -31,7 +31,7 @@ class NotFoundError(NnexpError):
 
 
 class Interrupted(NnexpError):  # noqa: N818  it is a request, not an error
-    """A signal asked for the end; the trials in work were handed back. Exit status 128 + the signal's number."""
+    """A signal ended the program; the trials in training were handed back. Exit status 128 + the signal's number."""
 
     def __init__(self, signal_number: int, message: str = "") -> None:
         super().__init__(message or f"stopped by signal {signal_number}; the same command continues from here")

@@ -1,4 +1,4 @@
-"""Where the stores of a sweep are: Optuna's studies, MLflow's runs, and the spool between them."""
+"""The addresses of the stores of a sweep: Optuna's studies, MLflow's runs, and the spool between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_SPOOL = "nnexp-spool"
 
 @dataclass(frozen=True)
 class Stores:
-    """The addresses of the three stores; a relative one starts at the working directory."""
+    """The addresses of the three stores; relative ones are relative to the working directory."""
 
     tracking_uri: str = DEFAULT_TRACKING
     storage: str = DEFAULT_STORAGE

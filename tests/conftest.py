@@ -16,7 +16,7 @@ from tests.helpers.sampling import LONG, SEED
 from tests.helpers.servers import SERVERS, mlflow_server
 
 if TYPE_CHECKING:
-    from nnexp.tracking.outbox import Outbox
+    from nnexp.tracking.spool import Spool
     from nnexp.tracking.store import Tracking
 
 # The tests start hundreds of Python processes: without bytecode files each of them compiles the package anew.
@@ -93,8 +93,8 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Outbox:
+def spool(tmp_path: Path) -> Spool:
     """An empty one."""
-    from nnexp.tracking.outbox import Outbox
+    from nnexp.tracking.spool import Spool
 
-    return Outbox(tmp_path / "spool")
+    return Spool(tmp_path / "spool")

@@ -14,7 +14,7 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
     assert name in dir(nnexp)
 
 
-def test_the_public_names_are_those_that_the_design_promises() -> None:
+def test_the_public_names_are_the_documented_ones() -> None:
     """The classes, the functions and the errors; other names are an AttributeError."""
     assert set(nnexp.__all__) >= {
         *("Network", "Settings", "Sweep", "Stores", "TrainingResult", "Summary", "Task"),

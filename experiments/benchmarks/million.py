@@ -128,7 +128,7 @@ def run(arguments: list[str]) -> dict[str, Any]:
 
     clock.watch(Worker, "claim", "sampling (claims in the study)")
     clock.watch(Worker, "finish", "results told to the study")
-    clock.watch(trial_loop, "write_trained", "outbox: metrics, Parquet, files")
+    clock.watch(trial_loop, "write_trained", "spool: metrics, Parquet, files")
     clock.watch(child_run, "deliver", "logging to MLflow, in a thread beside")
     clock.watch(finalize.Finalization, "write", "finalization: re-test, summary, report, figures")
     status = command(["sweep", str(FILE), *arguments])

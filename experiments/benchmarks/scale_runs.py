@@ -35,8 +35,8 @@ from nnexp.search import sweep_file
 from nnexp.study import SweepStudy, Worker, open_storage
 from nnexp.tracking import provenance
 from nnexp.tracking.child_run import deliver
-from nnexp.tracking.outbox import Outbox
 from nnexp.tracking.schema import TrialRun
+from nnexp.tracking.spool import Spool
 from nnexp.tracking.store import Tracking
 from nnexp.tracking.trial_run import run_name
 from nnexp.training import trainer
@@ -101,7 +101,7 @@ def fill(directory: Path, runs: int, delivered: int) -> None:
     tracking = Tracking(f"sqlite:///{directory}/mlflow.db")
     plan = sweep_file.parse(file(runs))
     sweep = tracking.ensure_sweep(NAME, text=plan.text, note="")
-    spool = Outbox(directory / "spool")
+    spool = Spool(directory / "spool")
     rates: dict[int, float] = {}
     with open_storage(str(directory / "nnexp.journal")) as store:
         study = SweepStudy.create(store, plan)

@@ -32,8 +32,8 @@ from nnexp.search import sweep_file
 from nnexp.stores import Stores
 from nnexp.tracking.child_run import deliver
 from nnexp.tracking.delivery import Delivery
-from nnexp.tracking.outbox import Entry, Outbox
 from nnexp.tracking.schema import STATUS, SweepRun, TrialRun
+from nnexp.tracking.spool import Entry, Spool
 from nnexp.tracking.store import Tracking
 from nnexp.training import trainer
 
@@ -67,7 +67,7 @@ def trial_run(trial: int) -> TrialRun:
         state="COMPLETE",
         params={"trial": str(trial), **{f"setting_{i}": str(i / 7) for i in range(14)}},
         tags={f"nnexp.tag_{i}": "v" * 20 for i in range(8)},
-        name=f"h=4 lr=0.5 glorot_uniform×1 · #{trial}",
+        name=f"#{trial} h=4 lr=0.5 glorot_uniform×1",
         note="**31.0%** recover the hand-designed logic",
         started_ms=10**12 + trial,
         ended_ms=10**12 + 5000 + trial,
@@ -154,7 +154,7 @@ def measure(runs: int, artifacts: bool) -> dict[str, float]:
             files["networks.parquet"] = lambda path: path.write_bytes(os.urandom(60_000)) and None
             files["best_network.json"] = lambda path: path.write_text("{}" * 500) and None
         times: dict[str, list[float]] = {name: [] for name in ways}
-        spool = Outbox(Path("spool"))
+        spool = Spool(Path("spool"))
         for turn in range(runs + 1):
             for name, way in ways.items():
                 if turn > max(3, runs // 5) and way not in (bare, ours):

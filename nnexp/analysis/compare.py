@@ -1,4 +1,4 @@
-"""Two runs, or two sweeps, side by side."""
+"""The comparison of two runs or two sweeps."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from nnexp.analysis.summary import Summary
 from nnexp.errors import NotFoundError
 from nnexp.recovery.intervals import wilson
 
-#: The grades that a network either has or has not, in the order of a table.
+#: The grades that are true or false, in the order of a table.
 YES_NO = ("correct", "solved", "confident", "contains", "recovered")
-#: Rate -> the networks of each trial that it counts.
+#: Rate -> trial -> which of its networks succeeded.
 OutcomesByRate = Mapping[str, Mapping[int, Outcomes]]
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two sweeps, or two runs, side by side.
+    """The comparison of two sweeps or two runs.
 
     Attributes:
-        names: of both.
-        overview: of sweeps one row each: how many settings, the first of its ranking with its rate, the mean rate over
-            settings with its interval, and the shares of solved and mirror networks. Of runs the table of
+        names: the names of both.
+        overview: for sweeps one row each: the number of settings, the first of the ranking with its rate, the mean rate
+            over settings with its interval, and the shares of solved and mirror networks. For runs the table of
             `compare_runs`.
-        matched: of sweeps one row per setting that both tried: its factors, ``left_trial``, ``right_trial``,
-            ``left_rate``, ``right_rate``, ``difference`` (left - right), and where the networks of both trials are
-            known ``only_left``, ``only_right``, ``p_value`` (exact McNemar test, network by network) and ``p_holm``.
-            Empty for runs.
-        answer: what the tables say, in words; empty for runs.
+        matched: for sweeps one row per setting that both tried: its factors, ``left_trial``, ``right_trial``,
+            ``left_rate``, ``right_rate``, ``difference`` (left - right), and if the networks of both trials are known
+            ``only_left``, ``only_right``, ``p_value`` (exact McNemar test, network by network) and ``p_holm``. Empty
+            for runs.
+        answer: the results in words; empty for runs.
     """
 
     names: tuple[str, str]
@@ -45,7 +45,7 @@ class Comparison:
     answer: tuple[str, ...] = ()
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Title to rows: the overview, then the settings that both tried where there are any."""
+        """Title -> rows: the overview, then the settings that both tried, if any."""
         tables = {" against ".join(self.names): self.overview, "The same settings": self.matched}
         return {title: _rows(table) for title, table in tables.items() if len(table)}
 
@@ -59,7 +59,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def compare_runs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
-    """Two runs side by side, grade by grade.
+    """Compare two runs, grade by grade.
 
     Args:
         left: one row per network: ``index`` and the yes/no grades, as in ``networks.parquet``.
@@ -67,8 +67,8 @@ def compare_runs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per grade that both have: ``grade``, each side's ``networks``, ``rate``, ``low`` and ``high``, the
-        ``difference`` left - right with ``test`` ("McNemar, exact" on the networks that both have, "Fisher, exact"
-        where they share none), ``p_value`` and ``p_holm``.
+        ``difference`` left - right with ``test`` ("McNemar, exact" on the networks that both have, "Fisher, exact" if
+        they share none), ``p_value`` and ``p_holm``.
 
     Raises:
         NotFoundError: the runs have no grade in common.
@@ -89,9 +89,7 @@ def compare_runs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
         row["p_value"] = mcnemar(mine, theirs).p_value if len(mine) else unpaired(first, second)
         rows.append(row)
     if not rows:
-        raise NotFoundError(
-            "the two runs have no grade in common: neither networks.parquet holds one that the other has"
-        )
+        raise NotFoundError("the two runs have no grade in common: no grade is in both files networks.parquet")
     frame = pd.DataFrame(rows)
     return frame.assign(p_holm=holm(frame["p_value"].to_numpy(dtype=np.float64)))
 
@@ -103,19 +101,17 @@ def compare_sweeps(
     left_outcomes: OutcomesByRate | None = None,
     right_outcomes: OutcomesByRate | None = None,
 ) -> Comparison:
-    """Two sweeps side by side, and setting by setting where both tried the same.
+    """Compare two sweeps, and setting by setting those that both tried.
 
-    Settings are the same when every factor that either sweep varies has the same value. What both hold fixed may
-    differ, such as the task or the encoding of two sweeps over one grid.
+    Settings are the same when every factor that either sweep varies has the same value. Factors that both keep fixed
+    may differ, such as the task or the encoding of two sweeps over one grid. The rates and tests are of the recovery
+    rate if both sweeps have one, else of the solved rate.
 
     Args:
         left: the summary of one sweep.
         right: that of the other.
-        left_outcomes: the networks that each rate of each trial counts.
+        left_outcomes: for each rate and trial, which networks succeeded.
         right_outcomes: the same of the other sweep.
-
-    Returns:
-        The comparison by the recovery rate where both sweeps have one, else by the solved rate: rates and tests alike.
     """
     both = left.measure == right.measure == "recovery_rate"
     measure = "recovery_rate" if both else "solved_rate"
@@ -150,7 +146,7 @@ def _overview(summary: Summary, measure: str) -> dict[str, Any]:
 
 
 def _matched(left: pd.DataFrame, right: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """The settings that both sweeps tried, each once: of repeated settings the first in the ranking is taken."""
+    """The settings that both sweeps tried; of repeated settings only the first in the ranking."""
     varied = set(trials.varied(left)) | set(trials.varied(right))
     factors = [factor for factor in trials.FACTORS if factor in varied] or ["hidden_size"]
     columns = [*factors, "trial", measure]

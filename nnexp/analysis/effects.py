@@ -1,13 +1,13 @@
-"""What one factor does, averaged over the other factors of a sweep, with intervals over settings.
+"""The effect of one factor, averaged over the other factors of a sweep, with intervals over settings.
 
 The rate of a level is the mean over its settings, and settings differ far more than their seeds do: a Wilson interval
-on the pooled networks covers the mean about 18% of the time in place of 95%. The settings are the sample here, not the
-networks; `mean_interval` has the formula.
+of the pooled networks covers the mean about 18% of the time instead of 95%. So the sample here consists of settings,
+not of networks; `mean_interval` has the formula.
 
-The interval covers the mean over settings that are drawn as the sweep's were. Under a grid, random or qmc sampler that
-is an estimate for the search space. TPE crowds its trials where recovery is likely: there the mean describes the
-settings that were tried. No interval knows of settings that are rarer than the sample can show: where one setting in
-ten recovers at all, a level with six settings often holds none of these. `tests/analysis/test_effects.py` measures the
+The interval is for the mean over settings that are drawn in the same way as those of the sweep. With a grid, random or
+qmc sampler this is the mean over the search space. TPE places its trials where recovery is likely, so with it the mean
+is over such settings. An interval cannot account for settings too rare to be in the sample: where one setting in ten
+recovers at all, a level with six settings often has none of these. `tests/analysis/test_effects.py` measures the
 coverage.
 """
 
@@ -40,18 +40,17 @@ def mean_interval(rates: Floats, networks: Integers, groups: Integers) -> tuple[
 
     The first term makes the interval about as wide as Student's t interval over settings: t is the 0.975 quantile of
     Student's distribution with S - 1 degrees of freedom, z that of the normal distribution. The second term is the
-    noise of the networks, which the variance between settings does not show where settings share their seeds: N is the
-    number of networks with different seeds. It also keeps the width above zero where all rates are equal. Where
-    settings have seeds of their own, s² holds this noise already, and the interval is somewhat wider than it must be.
+    noise of the networks, which s² does not contain if settings share their seeds: N is the number of networks with
+    different seeds. It also keeps the width above zero if all rates are equal. If settings do not share seeds, s²
+    already contains this noise, and the interval is somewhat wider than necessary.
 
     Args:
         rates: (S,) the rate of each setting.
-        networks: (S,) how many networks each rate is of.
+        networks: (S,) the number of networks of each setting.
         groups: (S,) settings of one group share their seeds.
 
     Returns:
-        The lower and the upper end, in [0, 1] and around the mean; both nan for fewer than two settings, which say
-        nothing of others.
+        The lower and the upper end, in [0, 1] and around the mean; both nan for fewer than two settings.
     """
     count = len(rates)
     if count < 2:
@@ -66,14 +65,14 @@ def mean_interval(rates: Floats, networks: Integers, groups: Integers) -> tuple[
     hits, misses = mean * total, (1 - mean) * total
     low = float(special.betaincinv(hits, misses + 1, tail)) if hits > 0 else 0.0
     high = float(special.betainccinv(hits + 1, misses, tail)) if misses > 0 else 1.0
-    return min(low, mean), max(high, mean)  # no more than rounding
+    return min(low, mean), max(high, mean)  # corrects rounding errors
 
 
 def _distinct(networks: Integers, groups: Integers) -> float:
-    """N: how many networks with seeds of their own have a mean as precise as that over these settings, were they equal.
+    """N: how many independent networks have a mean as precise as the mean over these settings, if all had one rate.
 
-    The mean weighs the m settings of a group by m/S, and these repeat the networks of one of them: the variance is
-    p (1 - p) times the sum over groups of (m/S)²/n.
+    The m settings of a group train the same n networks and have the weight m/S in the mean, so the variance of the mean
+    is p (1 - p) times the sum over groups of (m/S)²/n.
     """
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     fewest = np.full(len(sizes), np.inf)
@@ -118,11 +117,11 @@ def marginals(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def factor_tests(frame: pd.DataFrame, measure: str) -> dict[str, float]:
-    """Whether the levels of a factor differ at all: the test of Kruskal and Wallis over settings, Holm over factors.
+    """Whether the levels of a factor differ: the test of Kruskal and Wallis over settings, with Holm over factors.
 
-    The test takes settings as independent. Those with the same hidden size and initializer share their seeds, so that
-    alone it names these two factors far too often. `nnexp.analysis.narrative` names a factor only where, in addition,
-    the intervals of two levels do not overlap: these hold the noise that settings share.
+    The test assumes that settings are independent. Settings with the same hidden size and initializer share their
+    seeds, so for these two factors it is significant far too often. `nnexp.analysis.narrative` names a factor only if,
+    in addition, the intervals of two levels do not overlap; these account for the shared seeds.
 
     Returns:
         The adjusted p-value of each varied factor that has two levels with two settings or more.

@@ -34,7 +34,7 @@ def aligned(table: pd.DataFrame, style: str) -> str:
 
 
 def to_text(summary: Summary, top: int | None = 10) -> str:
-    """The answer, then the tables, in plain text for a terminal."""
+    """The answer, the tables and the notes as plain text for a terminal."""
     parts = [f"{summary.name}: which settings recover the hand-designed solution"]
     if summary.measure == "solved_rate":
         parts = [f"{summary.name}: which settings solve the task (it has no hand-designed solution)"]
@@ -49,7 +49,7 @@ def _wrapped(line: str) -> str:
 
 
 def to_markdown(summary: Summary, top: int | None = 20) -> str:
-    """The same as Markdown; bars in cells are escaped."""
+    """The answer, the tables and the notes as Markdown; bars in cells are escaped."""
     parts = [f"# Sweep `{summary.name}`", "\n\n".join(summary.answer)]
     for heading, table in sections(summary, top):
         escaped = table.map(lambda text: text.replace("|", "\\|"))
@@ -91,7 +91,7 @@ def to_csv(summary: Summary) -> str:
 
 
 def write(summary: Summary, path: Path) -> None:
-    """Writes a summary to a file, in the format of its ending. The file is complete or not there.
+    """Write a summary to a file, atomically, in the format of its ending.
 
     Args:
         summary: what to write.

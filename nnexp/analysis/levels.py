@@ -1,7 +1,7 @@
-"""A factor of a sweep cut into levels: for averages over settings, and for the cells of a heat map.
+"""The levels of a factor of a sweep: for averages over settings, and for the cells of a heat map.
 
-A factor with few values has these as its levels. A learning rate or an initial scale with more values is cut at fixed
-fractions of a decade, so that the levels of two sweeps are the same ranges.
+If a factor has few values, these are its levels. A learning rate or an initial scale with more values is divided at
+fixed fractions of a decade, so that the levels of two sweeps are the same ranges.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-#: The factors that are cut on a logarithmic scale.
+#: The factors that are divided on a logarithmic scale.
 LOGARITHMIC = ("learning_rate", "init_scale")
-_MOST_VALUES = 12  # so many different values still are levels of their own
+_MOST_VALUES = 12  # up to this many different values each value is a level
 #: Levels per decade -> how many settings a level must then hold on average.
 _SETTINGS_PER_LEVEL = {3: 20, 2: 8, 1: 0}
 
@@ -48,7 +48,7 @@ def levels(values: pd.Series, factor: str) -> tuple[pd.Series, list[str]]:
 
 
 class Cells:
-    """A factor cut into the cells of one axis of a heat map.
+    """A factor divided into the cells of one axis of a heat map.
 
     Attributes:
         factor: its name.
@@ -62,13 +62,13 @@ class Cells:
     edges: list[str] | None
 
     def __init__(self, values: pd.Series, factor: str, *, cells: int, single: int = 0) -> None:
-        """Cuts a factor.
+        """Divide a factor.
 
         Args:
             values: (S,) the factor of each setting.
             factor: its name.
-            cells: at most so many cells; a logarithmic factor has at least one cell per decade.
-            single: up to so many different values have a cell each, also where they are more than ``cells``.
+            cells: the most cells; a logarithmic factor has at least one cell per decade.
+            single: up to this many different values have a cell each, even if they are more than ``cells``.
         """
         self.factor = factor
         self.edges = None

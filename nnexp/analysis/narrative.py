@@ -1,4 +1,4 @@
-"""The answer in plain words: short, with numbers, and no more certain than the data."""
+"""The answer in words, with numbers and their uncertainty."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nnexp.analysis.summary import Best, Summary
 
 _GOAL = {"recovery_rate": "recovered the hand-designed solution", "solved_rate": "solved the task"}
 #: Samplers that try more settings where earlier ones did well: averages over settings are not over the search space.
-_CROWDING = ("tpe", "nsga2")
+_ADAPTIVE = ("tpe", "nsga2")
 _SIGNIFICANT = 0.05
 _DEFINITIONS = (
     "A network contains the hand-designed logic when it solves the task, has for each hidden unit of the hand-designed "
@@ -18,8 +18,8 @@ _DEFINITIONS = (
     "hand-designed solution when, in addition, these units carry more than half of the variation of its logits."
 )
 _EARLIER_RULE = (
-    "nnexp 0.1.0 graded {which} by an earlier rule: recovered asked that the network answers wrong without the units "
-    "of the design."
+    "nnexp 0.1.0 graded {which} by an earlier rule: a network had recovered the solution only if its answers are wrong "
+    "without the units of the design."
 )
 
 
@@ -73,7 +73,7 @@ def _settings(count: int) -> str:
 
 
 def _retest(summary: Summary, best: Best) -> str:
-    """The rate on fresh networks, which the choice among many settings has not biased."""
+    """The rate on fresh networks, which is not biased by the choice among many settings."""
     if best.retest is not None:
         setting = "" if _succeeded(summary) else f", the first in the ranking ({best.setting}),"
         return (
@@ -102,15 +102,15 @@ def _beats_all(summary: Summary) -> bool:
 
 
 def _compared(summary: Summary) -> str:
-    """The first setting against each of the others, on the networks that both trained."""
-    better, worse, level = _verdicts(summary)
-    compared, others = better + worse + level, len(summary.ranked) - 1
+    """The tests of the first setting against each of the others, on the networks that both trained."""
+    better, worse, neither = _verdicts(summary)
+    compared, others = better + worse + neither, len(summary.ranked) - 1
     if not compared:
         return ""
     shared = "" if compared == others else f" (of {others:,}) that trained the same networks"
     return (
         f"Network by network it is better than {better:,} of the {compared:,} other settings{shared}, worse than "
-        f"{worse:,}, and not significantly different from {level:,} (exact McNemar tests, Holm's correction over all "
+        f"{worse:,}, and not significantly different from {neither:,} (exact McNemar tests, Holm's correction over all "
         "pairs, 5%)."
     )
 
@@ -128,7 +128,7 @@ def _spread(summary: Summary) -> str:
 
 
 def _effects(summary: Summary) -> str:
-    """The factors whose levels differ by more than chance and shared seeds, each with its best and worst level."""
+    """The factors whose levels differ significantly, also given the shared seeds, with their best and worst level."""
     rate, found = summary.measure, []
     for factor, p_value in sorted(summary.effects.items(), key=lambda item: item[1]):
         part = summary.marginals[summary.marginals["factor"] == factor].dropna(subset=[f"{rate}_low"])
@@ -145,7 +145,7 @@ def _effects(summary: Summary) -> str:
         found.append(f"{label(factor)}, {ends[0]} and {ends[1]}")
     if found:
         among = (
-            "among the settings that the sampler chose" if summary.sampler in _CROWDING else "averaged over the others"
+            "among the settings that the sampler chose" if summary.sampler in _ADAPTIVE else "averaged over the others"
         )
         return f"Factors that matter, {among} (mean {label(rate)} at the best and the worst level): {'; '.join(found)}."
     return "No single factor has levels that differ significantly." if summary.effects else ""
@@ -165,12 +165,12 @@ def _families(summary: Summary) -> str:
         f"mirror alone, {percent(other)} solved the task in another way and {percent(none)} did not solve it."
     )
     if hand > 0 and not _succeeded(summary):
-        text += " Those that contain it have not recovered the solution, which asks for more: see the notes."
+        text += " Those that contain it have not recovered the solution, which requires more: see the notes."
     return text
 
 
 def notes(summary: Summary) -> tuple[str, ...]:
-    """What limits the answer, and what its words mean."""
+    """The limits of the answer, and the definitions of its terms."""
     lines = []
     if summary.running:
         of = f" of {summary.planned:,}" if summary.planned else ""
@@ -185,7 +185,7 @@ def notes(summary: Summary) -> tuple[str, ...]:
         if summary.measure == "recovery_rate":
             lines.append(_DEFINITIONS)
             lines += _graded_earlier(summary)
-    if summary.sampler in _CROWDING:
+    if summary.sampler in _ADAPTIVE:
         lines.append(
             f"The sampler ({summary.sampler}) tries more settings where earlier ones did well: averages over settings "
             "describe those tried, not the whole search space. Read effects from a grid, random or qmc sweep."

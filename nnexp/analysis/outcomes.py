@@ -1,4 +1,4 @@
-"""What the tables of networks add to the metrics of a sweep's runs, read once.
+"""The results of the single networks of a sweep, from the tables of networks of its trials.
 
 Axes: R networks of a trial.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: The columns that are read of a table of networks.
 COLUMNS = ("index", "solved", "recovered", "family", "epochs_to_solve")
-#: Rate of a trial -> the grade of a network that it is the rate of.
+#: Rate of a trial -> the grade of its networks.
 _GRADE_OF = {"recovery_rate": "recovered", "solved_rate": "solved"}
 
 NetworksOf = Callable[[int], pa.Table]
@@ -31,14 +31,14 @@ NetworksOf = Callable[[int], pa.Table]
 
 @dataclass(frozen=True, eq=False)
 class SweepOutcomes:
-    """The part of every network's row that a summary and a report need.
+    """The results of the single networks that a summary and a report need.
 
     Attributes:
-        by_rate: ``recovery_rate`` or ``solved_rate`` to trial to the networks that it counts. A trial whose task has no
-            reference has no recovery.
-        families: trial to how many networks each family holds; no entry for a task without a reference.
-        epochs_to_solve: trial to (R,) updates until solved, infinite where never.
-        missing: what could not be read, in words.
+        by_rate: for ``recovery_rate`` and ``solved_rate``: trial -> which of its networks succeeded. A trial whose task
+            has no reference has no entry for ``recovery_rate``.
+        families: trial -> the number of networks in each family; no entry for a task without a reference.
+        epochs_to_solve: trial -> (R,) updates until solved, infinite if never.
+        missing: the artifacts that could not be read, in words.
     """
 
     by_rate: Mapping[str, dict[int, Outcomes]] = field(default_factory=lambda: {rate: {} for rate in _GRADE_OF})
@@ -48,15 +48,12 @@ class SweepOutcomes:
 
 
 def collect(records: Iterable[RunRecord], networks_of: NetworksOf) -> SweepOutcomes:
-    """Reads the table of networks of every finished trial.
+    """Read the table of networks of every finished trial; tables that cannot be read are named in ``missing``.
 
     Args:
         records: the sweep's runs.
-        networks_of: returns a trial's table; raises `NotFoundError` where it is missing, another `NnexpError` where it
-            cannot be read.
-
-    Returns:
-        What was read. A table that is missing or unreadable is named in ``missing`` and left out.
+        networks_of: returns a trial's table; raises `NotFoundError` if it is missing, another `NnexpError` if it cannot
+            be read.
     """
     found = SweepOutcomes()
     absent, unreadable = [], []
@@ -104,12 +101,12 @@ def family_shares(outcomes: SweepOutcomes, ranked: pd.DataFrame) -> pd.DataFrame
     """Exact shares of the families by hidden size.
 
     Args:
-        outcomes: what `collect` read.
+        outcomes: returned by `collect`.
         ranked: the finished trials; others are left out.
 
     Returns:
-        One row per hidden size: ``hidden_size``, ``settings``, ``networks`` and one share per family; None where no
-        table holds families.
+        One row per hidden size: ``hidden_size``, ``settings``, ``networks`` and one share per family; None if no table
+        has families.
     """
     sizes = dict(zip(ranked["trial"], ranked["hidden_size"], strict=True))
     rows = [

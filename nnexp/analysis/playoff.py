@@ -1,8 +1,8 @@
 """The play-off: settings that may still be the best are trained on fresh networks, until it is known which are best.
 
 The settings of a sweep that may be the best by their results in the sweep are the *candidates*. They race once more,
-with the rule of `nnexp.study.race`, on networks that nobody has selected them by. The play-off ends when one setting
-is left, when the others are at most ``tolerance`` better than it, or at the most networks for each.
+with the rule of `nnexp.study.race`, on fresh networks, which had no part in their selection. The play-off ends when one
+setting is left, when the others are at most ``tolerance`` better than it, or at the most networks for each.
 
 **What the answer promises.** The best of the sweep's settings is among the candidates with the confidence of the race
 (`candidates` uses the same bounds for a sweep that did not race). The best of the candidates is in the final set with
@@ -10,9 +10,9 @@ the confidence of the play-off. Errors add: with 0.975 for each, the best settin
 0.95. The first part holds for the samplers ``random``, ``qmc`` and ``grid``, and only if no candidate had to be cut.
 The second part always holds, since fresh networks do not depend on how the candidates were found.
 
-**The figures to quote** are the rates on fresh networks alone. Their intervals hold for all candidates and all rungs
-together, so the interval of the one that comes out first is valid although it was picked by these networks. Its rate
-is still slightly too high on average, because of several close settings the luckiest comes first.
+**The rates to quote** are those of the fresh networks alone. Their intervals hold for all candidates and all rungs
+together, so the interval of the first candidate is valid although it was chosen by these networks. Its rate is still
+slightly too high on average, because of several close settings the one with the most luck is first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from nnexp.search.space import Choice, Dimension, Fixed, FloatRange, IntRange, Value
 from nnexp.study.race import Race, bounds, decide, dropped, lower_bound, upper_bound
 
-#: Candidates of a play-off at most.
+#: The most candidates of a play-off.
 MOST = 32
 #: Fresh networks of one candidate: in the first round, and at most.
 START, FULL = 256, 8192
@@ -73,14 +73,14 @@ def candidates(successes: ArrayLike, networks: ArrayLike, race: Race, best_lower
 
 
 def rule(settings: int, confidence: float, tolerance: float) -> Race:
-    """The rule of a play-off of so many candidates."""
+    """The rule of a play-off of ``settings`` candidates."""
     return Race(settings, FULL, START, confidence, tolerance)
 
 
 def next_round(successes: ArrayLike, networks: ArrayLike, race: Race) -> Counts:
     """How many more fresh networks each candidate gets; the play-off is over when all are 0.
 
-    A function of the counts alone, so that an interrupted play-off goes on where it was.
+    It depends only on the counts, so that an interrupted play-off can be continued.
 
     Args:
         successes: (c,) fresh networks that succeeded.
@@ -123,7 +123,7 @@ class Answer:
 
 
 def answer(successes: ArrayLike, networks: ArrayLike, race: Race, selection_error: float = 0.0) -> Answer:
-    """The set that the play-off leaves, and the rates to quote.
+    """The settings that remain after the play-off, and the rates to quote.
 
     Args:
         successes: (c,) fresh networks that succeeded.
@@ -185,9 +185,9 @@ def region(settings: Sequence[Mapping[str, Value]], space: Mapping[str, Dimensio
 def edge(value: Value, dimension: Dimension) -> Edge | None:
     """The end of a dimension at which a value is, so that better values may be outside of what was searched.
 
-    Of whole numbers and of lists of numbers it is the first or last. In a range of real numbers it is the part within
-    ``EDGE`` of an end, on the scale on which the range is drawn. Fewer than three numbers have no edge: it would be
-    everywhere.
+    For whole numbers and lists of numbers it is the first or last. In a range of real numbers it is the part within
+    ``EDGE`` of an end, on the scale on which the range is drawn. Fewer than three numbers have no edge, since all of
+    them would be at it.
     """
     if isinstance(value, str) or isinstance(dimension, Fixed):
         return None

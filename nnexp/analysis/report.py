@@ -57,12 +57,12 @@ def build_report(summary: Summary, outcomes: SweepOutcomes, best_network_of: Bes
 
     Args:
         summary: its summary.
-        outcomes: what the tables of networks add to the runs.
-        best_network_of: returns a trial's best network, or None; raises `NnexpError` where it cannot be read.
-        curves_of: returns a trial's curves by name, each a list of (epoch, value); raises likewise.
+        outcomes: the results of the single networks.
+        best_network_of: returns a trial's best network, or None; raises `NnexpError` if it cannot be read.
+        curves_of: returns a trial's curves by name, each a list of (epoch, value); raises the same.
 
     Returns:
-        The page. What could not be read is named in it; everything else is shown.
+        The page. It names the artifacts that could not be read, and shows everything else.
     """
     missing = list(outcomes.missing)
     drawn = _best_network(summary, best_network_of, missing)
@@ -263,7 +263,7 @@ def _question(summary: Summary) -> str:
 
 
 def _logic(drawn: AlignedNetwork | None) -> list[tuple[str, pd.DataFrame]]:
-    """The truth tables of the gates of the network and of the hand-designed one, as the logic table of the source."""
+    """The truth tables of the gates of the network and of the hand-designed one."""
     if drawn is None:
         return []
     found = []

@@ -24,14 +24,12 @@ from nnexp.recovery.alignment import AlignedNetwork, align_best
 from nnexp.search import sweep_file
 from nnexp.search.sweep_file import Sweep
 from nnexp.stores import Stores
-from nnexp.tracking.runs import counting
-from nnexp.tracking.schema import SWEEP_FILE, RunRecord, SweepRun
+from nnexp.tracking.runs import valid_runs
+from nnexp.tracking.schema import REPORT, SWEEP_FILE, RunRecord, SweepRun
 from nnexp.tracking.store import Tracking
 
-#: The parent run's artifact that keeps what the study says of the factors.
+#: The parent run's artifact with the importance of the factors.
 IMPORTANCE = "importance.json"
-#: The parent run's artifact that holds the report.
-REPORT = "report.html"
 CURVES = ("loss_median", "loss_p10", "loss_p90")
 
 
@@ -40,7 +38,7 @@ class SweepResults:
 
     Attributes:
         records: the run of each trial.
-        importance: what the study says of the factors; None to read what it said at the end of the sweep.
+        importance: the importance of the factors, by metric; None to read the artifact `IMPORTANCE`.
     """
 
     def __init__(self, tracking: Tracking, run: SweepRun, sweep: Sweep, records: Sequence[RunRecord]) -> None:
@@ -59,10 +57,10 @@ class SweepResults:
         """
         run = tracking.sweep(name)
         sweep = sweep_file.parse(tracking.text(run.run_id, SWEEP_FILE), f"sweep {name!r}")
-        return cls(tracking, run, sweep, counting(tracking.trial_runs(run)))
+        return cls(tracking, run, sweep, valid_runs(tracking.trial_runs(run)))
 
     def add_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Add metrics, logged just now, to one of the runs as read."""
+        """Add metrics that were logged after reading to one of the runs."""
         self.records = [
             dataclasses.replace(record, metrics={**record.metrics, **metrics}) if record.run_id == run_id else record
             for record in self.records
@@ -82,10 +80,10 @@ class SweepResults:
         self._play_off = results
 
     def best_network(self, trial: int) -> AlignedNetwork | None:
-        """A trial's best network beside the hand-designed one; None where all its networks diverged.
+        """A trial's best network, aligned with the hand-designed one; None if all its networks diverged.
 
         Raises:
-            NotFoundError: it is not there, or damaged.
+            NotFoundError: its file is missing or damaged.
         """
         run_id = self._runs[trial]
         try:
@@ -99,7 +97,7 @@ class SweepResults:
         return {key: self.tracking.curve(self._runs[trial], key) for key in CURVES}
 
     def outcomes(self) -> SweepOutcomes:
-        """What the tables of networks add to the runs' metrics; every table is read."""
+        """The results of the single networks; reads the table of networks of every trial."""
         return collect(self.records, lambda trial: self.tracking.networks(self._runs[trial], COLUMNS))
 
     def summary(self, outcomes: SweepOutcomes | None = None) -> Summary:
@@ -127,12 +125,12 @@ class SweepResults:
         return build_report(summary, outcomes, self.best_network, self.curves_of)
 
     def _importance(self) -> Mapping[str, Mapping[str, float]]:
-        """What the study says, or said at the end of the sweep; nothing before."""
+        """`importance`, or that stored at the end of the sweep; empty before."""
         if self.importance is not None:
             return self.importance
         try:
             found: dict[str, dict[str, float]] = json.loads(self.tracking.text(self.run.run_id, IMPORTANCE))
-        except (NotFoundError, ValueError):  # not there yet, or damaged; `nnexp doctor` finds and repairs the latter
+        except (NotFoundError, ValueError):  # not there yet, or damaged, which `nnexp doctor` repairs
             return {}
         return found
 
@@ -152,7 +150,7 @@ def summarize(name: str, stores: Stores | None = None) -> Summary:
 
 
 def networks(name: str, stores: Stores | None = None) -> pd.DataFrame:
-    """Every network of a sweep's finished trials, one row per network: its trial, settings, grades and weights.
+    """All networks of a sweep's finished trials, one row per network: trial, settings, grades and weights.
 
     Args:
         name: the sweep's name.
@@ -179,7 +177,7 @@ def networks(name: str, stores: Stores | None = None) -> pd.DataFrame:
 
 
 def report(name: str, stores: Stores, output: Path, *, log: bool = True) -> None:
-    """Writes the report of a sweep as one HTML file.
+    """Write the report of a sweep as one HTML file.
 
     Args:
         name: the sweep's name.
@@ -200,7 +198,7 @@ def report(name: str, stores: Stores, output: Path, *, log: bool = True) -> None
 
 
 def compare(first: str, second: str, stores: Stores) -> Comparison:
-    """Two sweeps, or two runs (``NAME#12`` or a run's id), side by side.
+    """Compare two sweeps, or two runs (``NAME#12`` or a run's id).
 
     Raises:
         UsageError: one is a sweep and the other a run.
@@ -251,7 +249,7 @@ def explain(run: str, stores: Stores, network: int | None = None) -> dict[str, A
 
 
 def export(name: str, stores: Stores, output: Path) -> Path:
-    """Writes every network of a sweep as one table, Parquet or CSV by the ending of ``output``; returns the path.
+    """Write all networks of a sweep as one table, Parquet or CSV by the ending of ``output``; returns the path.
 
     Raises:
         UsageError: another ending.

@@ -1,13 +1,13 @@
 """Whether two settings differ: exact tests on networks that are paired by their index.
 
-Network i starts from the same random numbers under all settings with the same seed, hidden size and initializer, so
-settings are compared pair by pair. McNemar's test looks at the networks that succeeded under only one of two settings:
-did they divide evenly between the two? It is exact (a binomial test with probability ½). For settings that do not share
-their random numbers the pairs are independent, and the test is valid as well.
+Network i starts from the same random numbers in all settings with the same seed, hidden size and initializer, so
+settings are compared pair by pair. McNemar's test considers the networks that succeeded in only one of two settings:
+are they equally likely in both? It is exact (a binomial test with probability ½). If settings do not share their random
+numbers, the pairs are independent, and the test is valid as well.
 
-The best setting must not be picked and then tested on the same networks as if it had been chosen beforehand: of 200
-equal settings the highest then differs "significantly" from the lowest far too often. `against_rest` therefore corrects
-for all pairs that could have been picked.
+A setting that was chosen as the best by the same networks must not be tested as if it had been chosen beforehand: of
+200 equal settings the highest would differ "significantly" from the lowest far too often. `against_rest` therefore
+corrects for all pairs that could have been chosen.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class McNemar:
-    """How many networks succeeded under both of two settings, under one of them, under neither; the exact p-value."""
+    """How many networks succeeded in both of two settings, in only one, and in neither; the exact p-value."""
 
     both: int
     only_first: int
@@ -66,11 +66,11 @@ def mcnemar(first: Flags, second: Flags) -> McNemar:
     """McNemar's exact test of two settings on the same n networks.
 
     Args:
-        first: (n,) whether each network succeeded under the first setting.
-        second: (n,) the same under the second.
+        first: (n,) whether each network succeeded in the first setting.
+        second: (n,) the same in the second.
 
     Returns:
-        The four counts and the two-sided p-value, 1 where no network tells them apart.
+        The four counts and the two-sided p-value, 1 if no network distinguishes them.
     """
     only_first = int(np.count_nonzero(first & ~second))
     only_second = int(np.count_nonzero(second & ~first))
@@ -83,7 +83,7 @@ def mcnemar(first: Flags, second: Flags) -> McNemar:
 def _even_split(some: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
     """Two-sided p-values of the exact binomial test that ``some`` and ``others`` are equally likely; 1 for 0 and 0.
 
-    With probability ½ both tails are equal: the p-value is twice the lower tail, at most 1.
+    Both tails are equal, since the probability is ½: the p-value is twice the lower tail, at most 1.
     """
     some, others = np.asarray(some), np.asarray(others)
     p_values: NDArray[np.float64] = np.minimum(2 * stats.binom.cdf(np.minimum(some, others), some + others, 0.5), 1.0)
@@ -93,13 +93,13 @@ def _even_split(some: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
 def holm(p_values: Sequence[float] | NDArray[np.floating], family: int | None = None) -> NDArray[np.float64]:
     """Holm's adjusted p-values (Scandinavian Journal of Statistics 6, 1979, 65-70).
 
-    The probability of one false rejection or more is at most α when those of at most α are rejected.
+    If hypotheses with an adjusted p-value of at most α are rejected, the probability of a false rejection is at most α.
 
     Args:
         p_values: (m,) the raw p-values.
-        family: how many comparisons could have been made, where these m were picked among them after a look at the data
-            (at least m; m by default). The i-th smallest, from 0, is then multiplied by ``family - i``: all that this
-            rejects, Holm's procedure over the whole family rejects too.
+        family: the number of comparisons from which these m were chosen by the data (at least m; m by default). The
+            i-th smallest, from 0, is then multiplied by ``family - i``. Holm's procedure over the whole family rejects
+            at least as much.
 
     Returns:
         (m,) in the order given, at most 1.
@@ -119,9 +119,9 @@ def unpaired(first: Outcomes, second: Outcomes) -> float:
 
 
 def against_rest(outcomes: Mapping[int, Outcomes], best: int) -> pd.DataFrame:
-    """One setting against each of the others: exact McNemar tests with Holm's correction.
+    """Exact McNemar tests of one setting against each of the others, with Holm's correction.
 
-    ``best`` was chosen by these same outcomes, so that all pairs of trials count as comparisons made.
+    ``best`` was chosen by the same networks, so the correction is for all pairs of trials.
 
     Args:
         outcomes: the networks of each trial.

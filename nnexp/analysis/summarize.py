@@ -1,7 +1,4 @@
-"""How a summary is computed from a sweep's runs: the ranking, the families found and the Pareto front.
-
-`summarize_records` reads no store: run records in, a `Summary` out.
-"""
+"""Computing the summary of a sweep from its run records: the ranking, the families and the Pareto front."""
 
 from __future__ import annotations
 
@@ -46,9 +43,9 @@ def summarize_records(
     Args:
         name: the sweep's name.
         records: its child runs, finished or not.
-        outcomes: rate to trial to the networks that it counts, for the paired tests (see
-            `nnexp.analysis.outcomes.SweepOutcomes`). Trials without them are left out of the tests.
-        importance: what the study says of the factors, by metric.
+        outcomes: for each rate and trial, which networks succeeded (see `nnexp.analysis.outcomes.SweepOutcomes`), for
+            the paired tests. Trials without them are left out of the tests.
+        importance: the importance of the factors, by metric.
         objective: the sweep's objectives; two or more have a Pareto front.
         directions: "maximize" or "minimize" for each objective.
         sampler: the sweep's sampler.
@@ -139,7 +136,7 @@ def _note(row: pd.Series) -> str:
 
 
 def _rivals(ranked: pd.DataFrame, best: Best | None, outcomes: Mapping[int, Outcomes]) -> pd.DataFrame | None:
-    """The first setting against each of the others whose networks are known."""
+    """Tests of the first setting against each of the others whose networks are known."""
     known = {trial: outcomes[trial] for trial in ranked["trial"].tolist() if trial in outcomes}
     return against_rest(known, best.trial) if best is not None and best.trial in known and len(known) > 1 else None
 
@@ -149,9 +146,9 @@ def families(done: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per hidden size: ``hidden_size``, ``settings``, ``networks``, then the shares, which add up to 1:
-        ``hand_designed`` (with or without the mirror beside it), ``mirror`` (alone), ``other`` and ``not_solved``.
-        Without a reference there are only ``solved`` and ``not_solved``; without a mirror its share is in ``other``.
-        Trials that lack one of these metrics are left out.
+        ``hand_designed`` (with or without the mirror), ``mirror`` (alone), ``other`` and ``not_solved``. Without a
+        reference there are only ``solved`` and ``not_solved``. Trials without ``mirror_rate`` count it as 0; trials
+        without another of these metrics are left out.
     """
     rows = []
     reference = trials.has_reference(done)
@@ -179,7 +176,7 @@ def pareto(ranked: pd.DataFrame, objective: Sequence[str], directions: Sequence[
     Args:
         ranked: finished trials.
         objective: metric names.
-        directions: "maximize" or "minimize" for each (maximize where there are fewer).
+        directions: "maximize" or "minimize" for each; missing ones are "maximize".
 
     Returns:
         Rows of ``ranked`` in order of the first objective, the best first. Trials that lack an objective are left out.

@@ -1,4 +1,4 @@
-"""What is known of a sweep: the types of a summary. `nnexp.analysis.summarize` computes one."""
+"""The types of a sweep's summary. `nnexp.analysis.summarize` computes it."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ class PlayOff:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Summary:
-    """Everything that the tables and the report of a sweep say.
+    """All results of a sweep that its tables and its report show.
 
     Attributes:
         name: the sweep's name.
-        task: its task, as its settings name it.
+        task: its task, as in `Settings`.
         measure: the rate that settings are ranked by: ``recovery_rate``, or ``solved_rate`` for a task without a
             reference.
         ranked: one row per finished trial, the best first; ``note`` says whether the first was re-tested.
@@ -109,17 +109,17 @@ class Summary:
         families: shares of networks by hidden size.
         best: the first setting of the ranking; None where the ranking is empty.
         play_off: the settings that may be the best on fresh networks; None before the play-off.
-        rivals: the first setting against each other one, see `nnexp.analysis.significance.against_rest`; None without
-            the tables of networks.
-        importance: metric to factor to share, as the study computes it.
+        rivals: tests of the first setting against each other one, see `nnexp.analysis.significance.against_rest`; None
+            without the tables of networks.
+        importance: metric -> factor -> share, computed by the study.
         pareto: the Pareto front; None for a sweep with one objective.
         counts: how many trials are in each state.
         planned: how many trials the sweep has; None where unknown.
         sampler: the sweep's sampler; "" where unknown.
         missing: artifacts that could not be read, in words.
         factors: the columns of ``ranked`` that tables show as settings.
-        answer: the answer in plain words, one or two sentences each.
-        notes: what limits the answer, one sentence or two each.
+        answer: the answer in words, one or two sentences each.
+        notes: the limits of the answer, one or two sentences each.
     """
 
     name: str
@@ -149,7 +149,7 @@ class Summary:
 
     @property
     def running(self) -> bool:
-        """Whether trials are still to come."""
+        """Whether trials are not finished yet."""
         return "RUNNING" in self.counts or (self.planned is not None and self.done < self.planned)
 
     def __repr__(self) -> str:

@@ -35,10 +35,10 @@ def rates(frame: pd.DataFrame, rate: str) -> list[str]:
 
 
 def ranked_table(summary: Summary, top: int | None = None, columns_after: Sequence[str] = _SHORT) -> pd.DataFrame:
-    """The ranked settings: rank, trial, the factors, then the rates, those that have an interval with it.
+    """The ranked settings: rank, trial, the factors, then other columns; rates are shown with their intervals.
 
     Args:
-        summary: the sweep's.
+        summary: of the sweep.
         top: how many settings; None for all.
         columns_after: which columns follow the factors.
     """

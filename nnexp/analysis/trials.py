@@ -1,6 +1,6 @@
 """Runs and networks as typed pandas tables: one row per trial, or one row per network.
 
-MLflow keeps a run's params as text and its metrics by name. Here they get their types, their order and the intervals
+MLflow stores a run's params as text and its metrics by name. Here they get their types, their order and the intervals
 that were not logged.
 """
 
@@ -62,7 +62,7 @@ def trials_frame(records: Iterable[RunRecord]) -> pd.DataFrame:
     names = sorted({name for row in rows for name in row.metrics})
     for name in (*METRICS, *(name for name in names if name not in METRICS)):
         frame[name] = np.array([row.metrics.get(name, np.nan) for row in rows], dtype=np.float64)
-    frame["networks"] = frame["seeds"]  # a run's own param: as many as were trained, also with adaptive seeds
+    frame["networks"] = frame["seeds"]  # the param of the run: as many as were trained, also with adaptive seeds
     _add_intervals(frame)
     frame["run_id"] = [row.run_id for row in rows]
     settled = ["trial", "status", *FACTORS, *OTHER_SETTINGS, "networks", *METRICS]
@@ -70,7 +70,7 @@ def trials_frame(records: Iterable[RunRecord]) -> pd.DataFrame:
 
 
 def _add_intervals(frame: pd.DataFrame) -> None:
-    """Adds the counts of networks and the Wilson intervals of recovery and solving, in place; nan where the rate is."""
+    """Add the counts and the Wilson intervals of recovered and solved networks, in place; nan where the rate is nan."""
     networks = frame["networks"].to_numpy()
     for rate, count in (("recovery_rate", "recovered"), ("solved_rate", "solved")):
         values = frame[rate].to_numpy(dtype=np.float64)
@@ -88,7 +88,7 @@ def is_varied(values: pd.Series) -> bool:
 
 
 def varied(frame: pd.DataFrame) -> list[str]:
-    """The factors of which a sweep holds more than one value, in the order of `FACTORS`."""
+    """The factors with more than one value in the sweep, in the order of `FACTORS`."""
     return [factor for factor in FACTORS if is_varied(frame[factor])]
 
 
@@ -133,7 +133,7 @@ def grade(network: Network, task: str | tasks.Task = "xnor") -> pd.DataFrame:
         task: a known task's name, or a task.
 
     Returns:
-        R rows, one column per grade, in the order of the contract.
+        R rows, one column per grade, in the order of `nnexp.recovery.grades.Grades`.
 
     Raises:
         UsageError: an unknown task, or one with another number of inputs than the networks have.

@@ -1,13 +1,12 @@
-"""The command line: `main` is the console script, `run` one command line in this process.
+"""The command line: `main` is the console script; `run` runs one command line in this process.
 
-`MODULES` names the module of each command. The package imports all packages below it, click and rich. At import time
-it needs click alone, so that `nnexp --help` is quick: each command imports what it uses inside its body.
+`SECTIONS` names the module of each command. The package imports all packages on lower floors, click and rich. At import
+time it loads only click, so that `nnexp --help` is quick: each command has its imports in its body.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -45,7 +44,7 @@ MODULES = {name: module for commands in SECTIONS.values() for name, module in co
 
 
 class Commands(click.Group):
-    """All commands: each is imported when it is needed, and listed by section in the help."""
+    """All commands: each is imported on first use, and listed by section in the help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """The names of all commands, in the order of the help."""
@@ -114,9 +113,11 @@ def main() -> NoReturn:
     """The console script `nnexp`."""
     signal.signal(signal.SIGTERM, _exit)  # until a command handles it; process 1 of a container ignores it by default
     status = run()
-    if status > 128:  # after a signal exit at once, without the exit handlers of the libraries
+    if status > 128:  # after a signal
+        from nnexp.runner.pool import exit_at_once
+
         sys.stdout.flush()
-        os._exit(status)
+        exit_at_once(status)
     sys.exit(status)
 
 

@@ -17,7 +17,7 @@ _MAX_CHARACTERS = 700  # of an error: a value of a megabyte must not hide the ke
 
 @dataclass
 class Flags:
-    """Options that hold for the whole command line."""
+    """Options of the whole command line."""
 
     debug: bool = False
 
@@ -32,12 +32,12 @@ def one_line(text: str) -> str:
 
 
 def handle_error(error: BaseException, flags: Flags) -> int:
-    """Print what ``error`` means to a user on stderr, and return the exit status."""
+    """Print ``error`` on stderr in words for the user, and return the exit status."""
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    if isinstance(error, OSError) and error.errno == errno.EPIPE:  # the reader of stdout has left: nothing to print
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:  # stdout was closed by its reader: nothing to print
         _discard_stdout()
         return 1
     if flags.debug and not isinstance(error, click.ClickException):
@@ -77,11 +77,11 @@ def _fail(message: str, status: int) -> int:
 
 
 def _print(text: str) -> None:
-    with contextlib.suppress(OSError):  # stderr may be closed; the exit status still says that it failed
+    with contextlib.suppress(OSError):  # stderr may be closed; the exit status still shows the failure
         click.echo(text, err=True)
 
 
 def _discard_stdout() -> None:
-    """Redirect stdout to the null device, so that the interpreter's flush at exit does not meet the broken pipe."""
+    """Redirect stdout to the null device, so that the interpreter's flush at exit does not fail at the broken pipe."""
     with contextlib.suppress(OSError, ValueError):  # in a test stdout is not a real file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

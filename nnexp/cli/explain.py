@@ -1,7 +1,4 @@
-"""Networks explained on the terminal: the bodies of `nnexp reference` and `nnexp show`.
-
-Both print what `nnexp.recovery.gates` returns.
-"""
+"""Printing the explanation of a network: the bodies of `nnexp reference` and `nnexp show`."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ def print_reference(facts: dict[str, Any]) -> None:
     for form, title in (
         ("sigmoid", "As designed: sigmoid hidden units"),
         ("tanh", "Its exact equivalent with tanh hidden units"),
-        ("literal_tanh", "Read literally with tanh: the weights as designed, tanh units"),
+        ("literal_tanh", "The weights as designed, used with tanh hidden units"),
     ):
         found = facts[form]
         click.echo(f"\n{title}")

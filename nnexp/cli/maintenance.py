@@ -1,4 +1,4 @@
-"""`doctor`, `replay` and `completion`: they check the stores and runs, and set up the shell."""
+"""`doctor`, `replay` and `completion`: checks of stores and runs, and the shell's completion."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def doctor(name: str | None, repair: bool, deliver: bool, stores: Stores, as_jso
         what = f"has no trials of {name!r}" if name else "is empty"
         click.echo(f"spool {stores.spool} {what}: nothing to deliver", err=True)
     elif not found:
-        click.echo("sound: nothing is lost, duplicated or left behind", err=True)
+        click.echo("no faults: nothing is lost, duplicated or left behind", err=True)
     elif left and not repair:
         click.echo("`nnexp doctor --repair` repairs this", err=True)
     return 1 if left else 0

@@ -1,4 +1,4 @@
-"""`reference`, `train` and `predict`: they show, train and apply networks without a sweep."""
+"""`reference`, `train` and `predict`: showing, training and applying networks without a sweep."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def reference(task: str, as_json: bool) -> None:
     """Show the hand-designed network.
 
     Shows its truth table with the values of the hidden units, its weights and cost, its exact equivalent with tanh
-    hidden units, and the result of a literal reading of its source.
+    hidden units, and the result of the original weights with tanh hidden units.
     """
     from nnexp.cli.explain import print_reference
     from nnexp.cli.output import print_json
@@ -119,10 +119,10 @@ def train(initial: Path | None, output: Path | None, as_json: bool, **given: Any
     help="Inputs from a CSV file, one per row (- for stdin); a header row is skipped.",
 )
 @click.option(
-    "--activation", type=click.Choice(["tanh", "sigmoid"]), help="Activation, where the JSON file does not name it."
+    "--activation", type=click.Choice(["tanh", "sigmoid"]), help="Activation, if the JSON file does not name it."
 )
 @click.option(
-    "--encoding", type=click.Choice(["binary", "bipolar"]), help="Encoding, in place of the file's.  [default: binary]"
+    "--encoding", type=click.Choice(["binary", "bipolar"]), help="Encoding, instead of the file's.  [default: binary]"
 )
 @stores
 @json_output

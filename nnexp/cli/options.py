@@ -1,4 +1,4 @@
-"""What commands share: examples in the help, ``--debug``, and options that mean the same in every command."""
+"""Shared by the commands: examples in the help, ``--debug``, and options with the same meaning in every command."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def training_pool(function: Function) -> Function:
 
 
 def overrides(function: Function) -> Function:
-    """``--set KEY=VALUE``: values in place of the sweep file's; passed as ``overrides``."""
+    """``--set KEY=VALUE``: values that replace those of the sweep file; passed as ``overrides``."""
     return click.option(
         "--set",
         "overrides",
@@ -144,8 +144,8 @@ def overrides(function: Function) -> Function:
 
 
 def named(function: Function) -> Function:
-    """``--name``: the sweep's name, in place of the file's."""
-    return click.option("--name", help="The sweep's name, in place of the file's.")(function)
+    """``--name``: the sweep's name, instead of the file's."""
+    return click.option("--name", help="The sweep's name, instead of the file's.")(function)
 
 
 def offline(function: Function) -> Function:

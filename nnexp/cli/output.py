@@ -70,7 +70,7 @@ def _is_undefined(value: object) -> bool:
 
 
 def format_value(value: object) -> str:
-    """A value as a cell of a table shows it; a dash where it is undefined."""
+    """A value as the text of a cell; a dash if it is undefined."""
     if _is_undefined(value):
         return "–"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The body of `nnexp predict`: it reads inputs, loads a network from a file or a store, and computes its outputs."""
+"""The body of `nnexp predict`: reading inputs, loading a network from a file or a store, computing its outputs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def load_network(source: str, stores: Stores, activation: Activation | None, enc
     """The network that ``source`` names: a JSON file, or else a run or a model in MLflow's store.
 
     Raises:
-        UsageError: the file does not contain one network, or neither it nor the option names the activation.
+        UsageError: the file does not contain exactly one network, or neither it nor the option names the activation.
         NotFoundError: there is no such run or model.
     """
     if source.endswith(".json") or Path(source).is_file():

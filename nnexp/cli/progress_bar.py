@@ -63,7 +63,7 @@ class Display:
             self._write(self._unwritten)  # the last state is always written
 
     def __call__(self, progress: Progress) -> None:
-        """Show ``progress`` in place of the state before."""
+        """Show ``progress`` instead of the previous state."""
         now = self._clock()
         if self._first is None:
             self._first = (now, progress.done)
@@ -96,7 +96,7 @@ class Display:
 
 
 def _bar(stream: TextIO) -> rich.progress.Progress:
-    """A bar, the percentage, and the description, which is wrapped where the terminal is narrow."""
+    """A bar, the percentage, and the description, which is wrapped on a narrow terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
     from rich.table import Column
@@ -107,7 +107,7 @@ def _bar(stream: TextIO) -> rich.progress.Progress:
 
 @contextlib.contextmanager
 def percentage(text: str, total: int, stream: TextIO | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar from 0 to ``total`` on a terminal, nothing elsewhere; yields a function that takes what is done so far."""
+    """A bar from 0 to ``total`` on a terminal, nothing elsewhere; yields a function that sets its position."""
     stream = stream or sys.stderr
     if not stream.isatty():
         yield lambda _done: None

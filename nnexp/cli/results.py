@@ -1,4 +1,4 @@
-"""`status`, `summarize`, `report`, `compare`, `show` and `export`: they read the stores and print or write results."""
+"""`status`, `summarize`, `report`, `compare`, `show` and `export`: reading the stores, printing or writing results."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def status(name: str | None, stores: Stores, as_json: bool) -> None:
 @output("the summary (in the format of the ending .txt, .md, .csv, .json or .parquet), and print nothing,")
 @stores
 def summarize(name: str, style: str, as_json: bool, top: int, output: Path | None, stores: Stores) -> None:
-    """Say which settings recover the hand-designed network.
+    """Show which settings recover the hand-designed network.
 
     Every rate is printed with its confidence interval.
     """
@@ -83,7 +83,7 @@ def summarize(name: str, style: str, as_json: bool, top: int, output: Path | Non
 @click.option("--no-log", is_flag=True, help="Do not log it to the sweep's MLflow run.")
 @stores
 def report(name: str, output: Path | None, no_log: bool, stores: Stores) -> None:
-    """Write the report with its pictures as one HTML file."""
+    """Write the report with its figures as one HTML file."""
     from nnexp.analysis import results
 
     page = output or Path(f"{name}-report.html")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="Claim nothing more after this time; exit when the trials in training are finished.",
 )
-@click.option("--healthy", is_flag=True, help="Only check whether a worker is alive here; the exit status says it.")
+@click.option("--healthy", is_flag=True, help="Only check whether a worker is alive here: exit status 0, else 1.")
 @training_pool
 @offline
 @stores
@@ -68,7 +68,7 @@ def worker(
 def ui(name: str | None, host: str, port: int, allowed_hosts: str | None, no_open: bool, stores: Stores) -> None:
     """Open MLflow's UI.
 
-    It opens at the page of sweep NAME, if a name is given, and runs until it is interrupted.
+    It opens at the settings of sweep NAME, best first, if a name is given, and runs until it is interrupted.
     """
     import signal
 
@@ -92,8 +92,8 @@ def ui(name: str | None, host: str, port: int, allowed_hosts: str | None, no_ope
 
 
 def _page(name: str, stores: Stores) -> str:
-    """The page of the parent run in MLflow's UI."""
+    """The page with the sweep's settings in MLflow's UI."""
+    from nnexp.tracking import saved_view
     from nnexp.tracking.store import Tracking
 
-    sweep = Tracking(stores.tracking_uri).sweep(name)
-    return f"#/experiments/{sweep.experiment_id}/runs/{sweep.run_id}"
+    return saved_view.page(Tracking(stores.tracking_uri).sweep(name).experiment_id)

@@ -1,4 +1,4 @@
-"""`new`, `sweep`, `submit`, `stop` and `delete`: they create, run and remove sweeps."""
+"""`new`, `sweep`, `submit`, `stop` and `delete`: creating, running and removing sweeps."""
 
 from __future__ import annotations
 

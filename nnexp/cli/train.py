@@ -1,4 +1,4 @@
-"""The body of `nnexp train`: it trains the networks of one setting and prints how many have each grade."""
+"""The body of `nnexp train`: training the networks of one setting, and printing how many have each grade."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GRADES = ("correct", "solved", "confident", "contains", "recovered")
 
 
 def choose_settings(given: Mapping[str, Any], initial: Path | None) -> tuple[Settings, Network | None]:
-    """The setting that the options describe, and the initial weights; the file's values hold where no option is given.
+    """The setting that the options describe, and the initial weights; options precede the values of the file.
 
     Raises:
         UsageError: a wrong value, or weights whose shape is not that of the setting.
@@ -55,7 +55,7 @@ def choose_settings(given: Mapping[str, Any], initial: Path | None) -> tuple[Set
 
 
 def train_with_progress(settings: Settings, initial: Network | None) -> TrainingResult:
-    """Train in about 50 slices and show the progress between them; slicing does not change the result by a bit."""
+    """Train in about 50 parts and show the progress between them; the result has the same bits as in one part."""
     result = trainer.start(settings, initial=initial)
     step = max(1, settings.epochs // 50)
     with percentage(f"training {len(result):,} networks", settings.epochs) as show:

@@ -1,4 +1,4 @@
-"""The two-layer network: everything that is known of it before and without training.
+"""The two-layer network without its training: tasks, settings, equations, hand-designed networks, initial weights.
 
 - `tasks`: truth tables, by name or as a table (`Task`)
 - `settings`: one setting of the search space (`Settings`)
@@ -7,5 +7,5 @@
 - `initializers`: initial weights
 - `network_file`: networks as JSON files
 
-Of the package it imports `nnexp.errors` alone; its libraries are NumPy and pydantic.
+It imports `nnexp.errors`, NumPy and pydantic.
 """

@@ -1,6 +1,6 @@
-"""Initial weights: what network i starts from, regardless of the networks beside it.
+"""Initial weights. Those of network i do not depend on which other networks are drawn.
 
-Axes: R networks, H hidden, N inputs. Biases are zero. W1 has fans (N, H), W2 has fans (H, 1).
+Axes: R networks, H hidden units, N inputs. Biases are zero. fan_in and fan_out are N and H for W1, H and 1 for W2.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nnexp.network.model import Network
 from nnexp.network.settings import Settings
 
 BLOCK = 256
-"""Networks are drawn in blocks of this many: network i is row i % BLOCK of block i // BLOCK, always drawn whole."""
+"""Networks are always drawn in whole blocks of this size: network i is row i % BLOCK of block i // BLOCK."""
 
 Draw = Callable[[np.random.Generator, int, int], NDArray[np.float64]]
 
@@ -49,8 +49,8 @@ def _he_normal(rng: np.random.Generator, fan_out: int, fan_in: int) -> NDArray[n
 def _orthogonal(rng: np.random.Generator, fan_out: int, fan_in: int) -> NDArray[np.float64]:
     """Orthonormal rows or columns, whichever are fewer, uniform over such matrices (Saxe et al. 2014; Mezzadri 2007).
 
-    The Q of LAPACK's QR is not uniform, since its signs follow a convention. Multiplying each column by the sign of R's
-    diagonal makes it uniform.
+    LAPACK's QR chooses the signs of Q by a convention, so Q is not uniform. Multiplying each column of Q by the sign of
+    R's diagonal makes it uniform.
     """
     tall = rng.standard_normal((BLOCK, max(fan_out, fan_in), min(fan_out, fan_in)))
     q, r = np.linalg.qr(tall)
@@ -69,13 +69,13 @@ _DRAWS: dict[str, Draw] = {
 
 
 def draw(settings: Settings, index: Sequence[int] | NDArray[np.integer]) -> Network:
-    """The networks ``index`` before training, their weights scaled by ``init_scale``.
+    """Draw the networks with the numbers ``index``; their weights are scaled by ``init_scale``.
 
-    Network i depends on ``seed``, i, ``hidden_size``, ``init`` and the number of inputs N alone. Networks are drawn in
-    blocks, each from a `numpy.random.SeedSequence` of these values and the block's number.
+    Before scaling, network i depends only on ``seed``, i, ``hidden_size``, ``init`` and the number of inputs N. Each
+    block is drawn from a `numpy.random.SeedSequence` of ``seed``, ``hidden_size``, ``init`` and the block's number.
 
     Args:
-        settings: what is drawn, and the dtype, activation and encoding of the networks.
+        settings: the initializer, its scale and seed, and the dtype, activation and encoding of the networks.
         index: R numbers of networks, in any order; numbers may be repeated.
     """
     wanted = np.asarray(index, np.int64)
@@ -91,7 +91,9 @@ def draw(settings: Settings, index: Sequence[int] | NDArray[np.integer]) -> Netw
         rows = wanted[places] % BLOCK
         W1[places] = initializer(rng, H, N)[rows]
         W2[places] = initializer(rng, 1, H)[rows, 0]
-    with np.errstate(over="ignore", under="ignore"):  # a weight beyond float32 becomes infinite: it has diverged
+    with np.errstate(
+        over="ignore", under="ignore"
+    ):  # beyond float32 a weight becomes infinite, and the network has diverged
         W1, W2 = ((W * settings.init_scale).astype(settings.dtype) for W in (W1, W2))
     b1, b2 = np.zeros((len(wanted), H), settings.dtype), np.zeros(len(wanted), settings.dtype)
     return Network(W1, b1, W2, b2, activation=settings.activation, encoding=settings.encoding)

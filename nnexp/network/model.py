@@ -1,21 +1,21 @@
 """The two-layer network: its weights, forward pass, cost and gradients, as pure functions.
 
-Axes: R networks, H hidden units, N inputs, M samples (the source text's m). Samples are columns.
+Axes: R networks, H hidden units, N inputs, M samples. Samples are columns.
 
-The derivation, equation by equation. g is tanh or sigmoid, s = 2y - 1 is the target as -1 or +1, ∘ is the elementwise
-product::
+The derivation follows the text in which the XNOR network was designed (below: the source text). m is M, g is tanh or
+sigmoid, s = 2y - 1 is the target as -1 or +1, ∘ is the elementwise product::
 
     forward     Z1 = W1 X + b1         A1 = g(Z1)             (H, M)
                 Z2 = W2 A1 + b2        A2 = sigmoid(Z2)       (1, M)
 
     1) cost     J  = -1/m Σ_i [ y_i log a2_i + (1 - y_i) log(1 - a2_i) ]
                    =  1/m Σ_i softplus((1 - 2 y_i) z2_i)  as -log sigmoid(z) = softplus(-z); 1 - a(z) = a(-z)
-    2) J by a2  dJ/da2_i = -1/m [ y_i / a2_i - (1 - y_i) / (1 - a2_i) ]
+    2) output   dJ/da2_i = -1/m [ y_i / a2_i - (1 - y_i) / (1 - a2_i) ]
     3) sigmoid  da/dz = a (1 - a)
-    4) J by z2  dZ2 = (A2 - Y) / m = ½ (tanh(Z2/2) - S) / m   as sigmoid(z) = ½ (1 + tanh(z/2)); odd in (z2, s)
+    4) logit    dZ2 = (A2 - Y) / m = ½ (tanh(Z2/2) - S) / m   as sigmoid(z) = ½ (1 + tanh(z/2)); odd in (z2, s)
     5) z2       z2_i = Σ_k w2_k a1_ki + b2:   dz2_i/dw2_k = a1_ki,   dz2_i/db2 = 1,   dz2_i/da1_ki = w2_k
     6) layer 2  dW2 = dZ2 A1ᵀ                                 (1, H)
-                db2 = Σ_i dZ2_i                               (the source stops before this one)
+                db2 = Σ_i dZ2_i                               (not in the source text)
     7) hidden   dZ1 = (W2ᵀ dZ2) ∘ g'(Z1)                      g' = 1 - a1² for tanh, a1 (1 - a1) for sigmoid
     8) layer 1  z1_ki = Σ_j w1_kj x_ji + b1_k:   dz1_ki/dw1_kj = x_ji,   dz1_ki/db1_k = 1, hence
                 dW1 = dZ1 Xᵀ                                  (H, N)
@@ -26,15 +26,16 @@ With ``loss="mse"`` only J and step 4 differ::
     J   = 1/m Σ_i ½ (a2_i - y_i)²
     dZ2 = (A2 - Y) ∘ A2 ∘ (1 - A2) / m = (T - S) ∘ (1 - T²) / (8 m),   T = tanh(Z2/2)
 
-The program follows the mathematics where the source text slips:
+These errors of the source text are corrected here:
 
-- layer 2 is printed as ``W2 X + b2``: its input is A1; the XNOR section prints its input as ``a[2]``: it is ``a[1]``
-- the biases carry a sample index: they are shared by all samples
+- layer 2 is printed as ``W2 X + b2``; its input is A1. The XNOR section prints its input as ``a[2]``; it is ``a[1]``
+- the biases have a sample index, but all samples share them
 - the cost lacks the ``+`` between its two terms; the matrix form in step 4 lacks the minus in ``(y - a)``
 - step 5 mixes the indices k and l, and the layer of a4; step 7 reuses l; the rows of the layer-1 display are garbled
-- the derivation stops at dZ1: dW1, db1 and db2 are completed above
-- the XNOR section prints ``tanh`` for a1, a2 and y beside a matrix form with ``sigmoid``. With the printed weights only
-  sigmoid works: tanh hidden units give the logits -10, -50, -50, -10, a constant answer (see `gates.explain_reference`)
+- the derivation ends at dZ1; dW1, db1 and db2 are added above
+- the XNOR section prints ``tanh`` for a1, a2 and y, but ``sigmoid`` in the matrix form. With the printed weights only
+  sigmoid works: with tanh hidden units the logits are -10, -50, -50, -10, so that every answer is 0 (see
+  `nnexp.recovery.gates.explain_reference`)
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ Weights = tuple[Array, Array, Array, Array]
 
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 WEIGHTS = ("W1", "b1", "W2", "b2")
-"""The names of a network's arrays, in the order in which all files and tables have them."""
+"""The names of a network's arrays, in the order of all files and tables."""
 
 SOLVED = 1.2
 """A correct network is `solved` if its mean cross-entropy over M samples is below this divided by M: 0.3 for XNOR."""
@@ -70,15 +71,15 @@ _HUGE = 1e30
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """R networks of N inputs and H hidden units, with all that it takes to compute their answers.
+    """R networks of N inputs and H hidden units.
 
-    Arrays of numbers, or nested lists of them, are taken as float64 unless all are float32. Weights that are not finite
-    are allowed: a training that diverged ends with them.
+    Arrays or nested lists of numbers are converted to float64, unless all are float32. Weights may be infinite or nan:
+    training that diverged ends with such weights.
 
     Attributes:
         W1: (R, H, N). b1: (R, H). W2: (R, H). b2: (R,).
         activation: of the hidden units, "tanh" or "sigmoid".
-        encoding: of the inputs that it was made for, "binary" (0 and 1) or "bipolar" (-1 and +1).
+        encoding: of the inputs, "binary" (0 and 1) or "bipolar" (-1 and +1).
 
     Raises:
         UsageError: an unknown name, values that are not real numbers, or shapes that do not fit together.
@@ -152,7 +153,7 @@ class Network:
         return self.W1.dtype
 
     def with_weights(self, W1: Array, b1: Array, W2: Array, b2: Array) -> Network:
-        """Networks of the same activation and encoding with other weights; their numbers R, H and N may differ."""
+        """Networks of the same activation and encoding with other weights; R, H and N may differ."""
         return replace(self, W1=W1, b1=b1, W2=W2, b2=b2)
 
     def select(self, index: slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]) -> Network:
@@ -160,11 +161,11 @@ class Network:
         return self.with_weights(*(array[index] for array in self.weights))
 
     def astype(self, dtype: DTypeLike) -> Network:
-        """The same weights in another type; the same arrays where they have it already."""
+        """The networks with weights of type ``dtype``; arrays that have it already are not copied."""
         return self.with_weights(*(array.astype(dtype, copy=False) for array in self.weights))
 
     def copy(self) -> Network:
-        """The same weights in arrays of their own."""
+        """A copy with new arrays."""
         return self.with_weights(*(array.copy() for array in self.weights))
 
     def finite(self) -> NDArray[np.bool_]:
@@ -176,7 +177,7 @@ class Network:
 
 
 def encode(task: Task, encoding: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A task as arrays: X (N, M) of 0/1 (binary) or -1/+1 (bipolar), and Y (M,), always 0/1.
+    """The arrays of a task: X (N, M) of 0/1 (binary) or -1/+1 (bipolar), and Y (M,), always 0/1.
 
     Raises:
         UsageError: an unknown encoding.
@@ -215,7 +216,7 @@ def forward(network: Network, X: Array) -> tuple[Array, Array]:
 def _sum(W: Array, A: Array, b: Array) -> Array:
     """Σ_k W[..., k] A[..., k, :] + b: (..., K), (..., K, M), (...) -> (..., M).
 
-    Terms are added in one order, so that a network's bits do not depend on how many networks there are. Rows with huge
+    Terms are added in a fixed order, so that a network's result does not depend on R to the last bit. Rows with huge
     weights are scaled down by a power of two (exact) before they are summed, so that an overflow keeps the sum's sign.
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -262,7 +263,7 @@ def solving_loss(n_samples: int) -> float:
 
 
 def _mean(values: Array) -> Array:
-    """The mean over the last axis, added in one order, so that it does not depend on the number of rows."""
+    """The mean over the last axis, added in a fixed order, so that it does not depend on the number of rows."""
     total = np.zeros_like(values[..., 0])
     for i in range(values.shape[-1]):
         total += values[..., i]
@@ -277,12 +278,12 @@ def loss_and_gradients(
 
     Args:
         network: R networks.
-        X: (N, M) inputs as the network sees them, samples as columns.
+        X: (N, M) inputs in the network's encoding, samples as columns.
         Y: (M,) targets, 0 or 1.
         loss: "cross_entropy" or "mse" (the mean of ½ (a2 - y)²).
 
     Returns:
-        The costs (R,), and the gradients in the shape of the network's weights.
+        The costs (R,), and the gradients as a `Network` of the same shapes.
 
     Raises:
         UsageError: a wrong name or shape, inputs that are not finite, targets other than 0 and 1.
@@ -304,7 +305,7 @@ def loss_and_gradients(
 
 
 def predict(network: Network, X: ArrayLike) -> Array:
-    """The networks' answers as probabilities, (R, M), for inputs X (N, M) as they see them, samples as columns.
+    """The networks' answers as probabilities, (R, M), for inputs X (N, M) in their encoding, samples as columns.
 
     Raises:
         UsageError: a wrong shape, or inputs that are not finite.
@@ -313,7 +314,7 @@ def predict(network: Network, X: ArrayLike) -> Array:
 
 
 def check_name(key: str, value: object, known: Sequence[str]) -> None:
-    """Raises a UsageError unless ``value`` is one of ``known``."""
+    """Raise a UsageError unless ``value`` is one of ``known``."""
     if value not in known:
         raise UsageError(f"{key} = {value!r}: expected one of {', '.join(known)}{_guess(value, known)}")
 
@@ -324,7 +325,7 @@ def _guess(value: object, known: Sequence[str]) -> str:
 
 
 def check_inputs(network: Network, task: Task) -> None:
-    """Raises a UsageError unless the network takes as many inputs as the task has."""
+    """Raise a UsageError unless the network has as many inputs as the task."""
     if network.n_inputs != task.n_inputs:
         raise UsageError(
             f"network.W1: takes {network.n_inputs} inputs (shape {network.W1.shape}), expected {task.n_inputs}"

@@ -1,7 +1,7 @@
 """Networks as JSON: `best_network.json`, a model's `network.json`, and the files that people write by hand.
 
-Each holds an object with the keys W1, b1, W2 and b2, and where it says so activation, encoding and task. These keys may
-also be nested in objects ``weights`` and ``settings``. A weight that is not finite is null.
+Each is an object with the keys W1, b1, W2 and b2, and optionally activation, encoding and task. These keys may also be
+in nested objects ``weights`` and ``settings``. A weight that is not finite is null.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ SCHEMA_VERSION = 1
 def read_network(
     path: str | Path, activation: str | None = None, encoding: str | None = None, *, default: str | None = None
 ) -> tuple[Network, str | None]:
-    """The networks of a JSON file, with arrays for one network or (an axis more) for R of them.
+    """Read a JSON file whose arrays hold one network, or R networks along an additional first axis.
 
     Args:
         path: the file.
-        activation: in place of the file's.
-        encoding: in place of the file's, or of "binary" where it does not say.
-        default: the activation where neither the caller nor the file says it.
+        activation: overrides that of the file.
+        encoding: overrides that of the file, which is "binary" if the file has none.
+        default: the activation if neither the caller nor the file has one.
 
     Returns:
-        The networks, and the task that the file names, None where it names none.
+        The networks, and the task named in the file or None.
 
     Raises:
         UsageError: no readable JSON, keys missing, numbers that are not finite, shapes that do not fit together, or no
@@ -61,7 +61,7 @@ def read_network(
 
 
 def network_of(content: Mapping[str, Any]) -> Network:
-    """The networks in the content of a file that nnexp wrote; null becomes nan.
+    """The networks in the content of a file written by nnexp; null becomes nan.
 
     Raises:
         UsageError: keys are missing, or shapes do not fit together.
@@ -76,21 +76,21 @@ def content_of(network: Network, settings: Mapping[str, Any], **facts: Any) -> d
 
     Args:
         network: R = 1.
-        settings: what it was trained with, its activation and encoding among them.
-        facts: what else is known of it, such as its loss and its grades; NumPy values are converted.
+        settings: its settings, which include activation and encoding.
+        facts: other entries, such as its loss and its grades; NumPy values are converted.
     """
     weights = {name: plain(array[0]) for name, array in zip(WEIGHTS, network.weights, strict=True)}
     return {"schema_version": SCHEMA_VERSION, **plain(facts), "weights": weights, "settings": dict(settings)}
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write the content of a network file, laid out for people to read."""
+    """Write the content of a network file as indented JSON."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def plain(value: Any) -> Any:
-    """NumPy values as JSON has them: lists, numbers, Booleans, strings; numbers that are not finite become null."""
+    """NumPy values as lists, numbers, Booleans and strings of JSON; numbers that are not finite become null."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, Mapping):
@@ -101,7 +101,7 @@ def plain(value: Any) -> Any:
 
 
 def _flat(content: Any) -> dict[str, Any]:
-    """The content with the keys of its nested ``settings`` and ``weights`` beside the others."""
+    """The content with the keys of its ``settings`` and ``weights`` moved to the top level."""
     for part in ("settings", "weights"):
         if isinstance(content, Mapping) and isinstance(content.get(part), Mapping):
             content = {**content, **content[part]}
@@ -114,7 +114,7 @@ def _flat(content: Any) -> dict[str, Any]:
 
 
 def _names(flat: Mapping[str, Any]) -> dict[str, str]:
-    """What the content says of activation, encoding and task, checked."""
+    """The activation, encoding and task in the content, validated."""
     keys = [key for key in ("activation", "encoding", "task") if flat.get(key) is not None]
     return {key: getattr(Settings(**{key: flat[key]}), key) for key in keys}
 

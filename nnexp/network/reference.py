@@ -1,13 +1,14 @@
-"""The hand-designed networks, their mirrors, and the exact changes of form that keep a network's function.
+"""The hand-designed networks (references), their mirrors, and the exact conversions of activation and encoding.
 
 Axes: R networks (here 1), K hidden units of a reference, N inputs, M samples.
 
-For XNOR, from the source text (sigmoid hidden units): a1 = x1 AND x2, a2 = NOT x1 AND NOT x2, output = a1 OR a2. XOR is
-that network with its output negated. Two families of designs are those of Rumelhart, Hinton and Williams (Learning
-internal representations by error propagation, 1986). For parity:N hidden unit k is on when at least k inputs are, and
-the output adds and subtracts the units in turn (1 - 1 + 1 ...). For symmetry:N two hidden units compare the halves of
-the input: mirrored weights are equal and opposite, their sizes powers of two, so that only a symmetric input sums to 0;
-one unit is on when the first half is larger, the other when the second half is, and the output is their NOR.
+The XNOR design is from the source text (see `model`), with sigmoid hidden units: a1 = x1 AND x2, a2 = NOT x1 AND NOT
+x2, output = a1 OR a2. XOR is that network with its output negated. The designs for parity and symmetry are those of
+Rumelhart, Hinton and Williams (Learning internal representations by error propagation, 1986). For parity:N hidden unit
+k is on when at least k inputs are on, and the output adds and subtracts the units alternately (1 - 1 + 1 ...). For
+symmetry:N two hidden units compare the halves of the input: inputs at mirrored positions have the weights w and -w,
+where the w are powers of two, so that only a symmetric input sums to 0. One unit is on when the first half is larger,
+the other when the second half is larger, and the output is their NOR.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from nnexp.network.tasks import ReferenceWeights, Task
 _XNOR: ReferenceWeights = (((20.0, 20.0), (-20.0, -20.0)), (-30.0, 10.0), (20.0, 20.0), -10.0)
 _XOR: ReferenceWeights = (*_XNOR[:2], (-20.0, -20.0), 10.0)
 
-#: Up to this many inputs the symmetries of a task that permute its inputs are searched too (N! 2^N are tried).
+#: Up to this many inputs `mirrors` also permutes the inputs (it tries N! 2^N symmetries).
 MAX_PERMUTED = 6
 
 
 def has_reference(task: Task | str) -> bool:
-    """Whether the task comes with a hand-designed network.
+    """Whether the task has a hand-designed network.
 
     Raises:
         UsageError: an unknown task, or a table whose reference does not solve the table's own task.
@@ -43,11 +44,11 @@ def has_reference(task: Task | str) -> bool:
 
 
 def reference(task: Task | str, activation: Activation = "sigmoid", encoding: Encoding = "binary") -> Network:
-    """The hand-designed network of a task, R = 1, in the form asked for; all forms are the same function.
+    """The hand-designed network of a task, R = 1. Its function is the same in every activation and encoding.
 
     Args:
         task: a known task's name, or a task.
-        activation: "sigmoid", the form it was designed in, or "tanh", its exact equivalent.
+        activation: "sigmoid", as it was designed, or "tanh", its exact equivalent.
         encoding: of the inputs: "binary" 0/1, or "bipolar" -1/+1 (W1/2, b1 + ½ W1·1).
 
     Raises:
@@ -66,17 +67,17 @@ def reference(task: Task | str, activation: Activation = "sigmoid", encoding: En
 
 
 def mirrors(task: Task | str, encoding: Encoding = "binary") -> Network | None:
-    """The other solutions that are the reference read through a symmetry of the task, R >= 1 of them in tanh form.
+    """The mirrors: what the symmetries of the task turn the reference into, R >= 1 networks with tanh hidden units.
 
-    A symmetry permutes and complements inputs such that all targets stay as they are, or all are negated. Applied to
-    the reference (with its output negated where the targets are) it gives a network that solves the same task. Those
-    whose hidden units compute the reference's own logic are left out, and of several with the same logic there is one.
-    For XNOR there is one mirror, {x1 AND NOT x2, NOT x1 AND x2}, then NOR; for parity:3 there are three.
+    A symmetry permutes and complements inputs such that all targets stay the same, or all are negated. Applied to the
+    reference (and its output negated if the targets are) it results in a network that solves the same task. Networks
+    with the logic of the reference are left out, and of several with the same logic only one is returned. XNOR has one
+    mirror, {x1 AND NOT x2, NOT x1 AND x2}, then NOR; parity:3 has three.
 
-    Tasks of more than `MAX_PERMUTED` inputs are read through complements alone.
+    For tasks of more than `MAX_PERMUTED` inputs only complements are tried.
 
     Returns:
-        None where there is no reference, or no mirror.
+        None if there is no reference, or no mirror.
 
     Raises:
         UsageError: an unknown name, or a table whose reference does not solve it.
@@ -127,12 +128,12 @@ def _symmetries(task: Task) -> Iterator[tuple[list[int], NDArray[np.bool_], NDAr
 
 
 def _logic(positive: NDArray[np.bool_]) -> bytes:
-    """What identifies a set of hidden units by their signs at the samples (K, M), up to flips and order."""
+    """The sign patterns of hidden units over the samples (K, M) as bytes, regardless of their flips and order."""
     return b"".join(sorted(np.packbits(row).tobytes() for row in positive ^ positive[:, :1]))
 
 
 def _image(tanh: Network, order: list[int], complemented: NDArray[np.bool_], negated: bool) -> Network:
-    """The network that sees x[order], some inputs complemented: w (1 - x) = -w x + w."""
+    """The network applied to x[order] with some inputs complemented: w (1 - x) = -w x + w."""
     W1 = np.empty_like(tanh.W1)
     W1[:, :, order] = np.where(complemented, -tanh.W1, tanh.W1)
     b1 = tanh.b1 + (tanh.W1 * complemented).sum(axis=2)
@@ -143,13 +144,13 @@ def _image(tanh: Network, order: list[int], complemented: NDArray[np.bool_], neg
 def to_tanh(network: Network) -> Network:
     """The same functions with tanh hidden units: sigmoid(z) = ½ (1 + tanh(z/2)), exactly.
 
-    v sigmoid(z) = ½ v tanh(z/2) + ½ v, so W1/2, b1/2, W2/2, and the output's bias takes up ½ Σ v.
+    v sigmoid(z) = ½ v tanh(z/2) + ½ v, so W1, b1 and W2 are halved, and ½ Σ v is added to the output bias.
     """
     if network.activation == "tanh":
         return network
     W2 = network.W2 / 2
     b2 = network.b2.copy()
-    for k in range(network.hidden_size):  # one by one: the sum's bits do not depend on how many networks there are
+    for k in range(network.hidden_size):  # a fixed order: the rounding does not depend on the number of networks
         b2 += W2[:, k]
     return replace(network, W1=network.W1 / 2, b1=network.b1 / 2, W2=W2, b2=b2, activation="tanh")
 
@@ -157,7 +158,7 @@ def to_tanh(network: Network) -> Network:
 def to_encoding(network: Network, encoding: Encoding) -> Network:
     """The same functions for inputs of another encoding.
 
-    From 0/1 to -1/+1, x = ½ (1 + x') gives W1/2 and b1 + ½ W1·1; back, x' = 2x - 1 gives 2 W1 and b1 - W1·1.
+    From 0/1 to -1/+1, by x = ½ (1 + x'): W1/2 and b1 + ½ W1·1. Back, by x' = 2x - 1: 2 W1 and b1 - W1·1.
     """
     check_name("encoding", encoding, ENCODINGS)
     if encoding == network.encoding:
@@ -185,7 +186,7 @@ def _known(task: Task) -> ReferenceWeights | None:
 
 @functools.lru_cache(maxsize=256)
 def _designed(task: Task) -> Network | None:
-    """The reference as designed: sigmoid hidden units, 0/1 inputs. A table's own is checked."""
+    """The reference as designed, with sigmoid hidden units and 0/1 inputs; that of a [task] table is checked."""
     weights = task.reference if task.is_custom else _known(task)
     if weights is None:
         return None
@@ -218,5 +219,5 @@ def _check_solves(designed: Network, task: Task) -> None:
     if cost >= limit:
         raise UsageError(
             f"task.reference: mean cross-entropy {cost:.4g}, expected less than 1.2/{task.n_samples} = {limit:.4g}"
-            " so that it solves its own task; larger W2 and b2 make its answers surer"
+            " so that it solves its own task; larger W2 and b2 bring its outputs closer to 0 and 1"
         )

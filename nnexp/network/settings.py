@@ -33,12 +33,12 @@ _finite = {"allow_inf_nan": False}
 
 
 def describe(error: ValidationError, known: tuple[str, ...], prefix: str = "") -> str:
-    """One line for the first fault of a pydantic error: the key, its value, what was expected.
+    """One line for the first problem of a pydantic error: the key, its value and what was expected.
 
     Args:
         error: the error.
-        known: the keys that exist, for a guess of what was meant by an unknown one.
-        prefix: of the key, where the values are nested.
+        known: the existing keys, of which the one closest to an unknown key is suggested.
+        prefix: what to put before the key, such as ``seeds.`` for nested values.
     """
     first = error.errors()[0]
     key = prefix + ".".join(str(part) for part in first["loc"])
@@ -59,10 +59,10 @@ def describe(error: ValidationError, known: tuple[str, ...], prefix: str = "") -
 
 
 class Settings(BaseModel):
-    """One point of the search space with its seeds. Every field becomes a param of the MLflow run.
+    """One point of the search space, and how its ``seeds`` networks are trained.
 
-    ``seeds`` networks are trained. The initial weights of network i depend on ``seed``, i, ``hidden_size`` and ``init``
-    alone. ``task`` may also be given as a table (a dict) or a `Task`; it is kept as the task's ``spec``.
+    Every field is a param of the MLflow run. ``task`` may also be passed as a table (a dict) or a `Task`; it is stored
+    as the task's ``spec``. `initializers.draw` says what the initial weights of network i depend on.
 
     Raises:
         UsageError: naming the key, its value and what was expected.
@@ -87,7 +87,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _report(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+    def _checked(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
         try:
             return validate(values)
         except ValidationError as error:

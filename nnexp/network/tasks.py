@@ -1,6 +1,6 @@
 """Truth tables: what a network is trained on.
 
-Axes: N inputs, M samples. Inputs are 0/1 here; `encode` turns them into what a network sees.
+Axes: N inputs, M samples. Inputs are 0/1 here; `model.encode` converts them to a network's encoding.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from nnexp.errors import UsageError, nearest
 
-#: W1 (n_h rows of n_x), b1 (n_h), W2 (n_h), b2: a reference as a user writes it, sigmoid hidden units, 0/1 inputs.
+#: A hand-designed network as a user writes it: W1 (K rows of N), b1 (K), W2 (K), b2; sigmoid hidden units, 0/1 inputs.
 ReferenceWeights = tuple[tuple[tuple[float, ...], ...], tuple[float, ...], tuple[float, ...], float]
 
 MAX_SAMPLES = 4096
@@ -25,10 +25,10 @@ class Task:
     """A truth table.
 
     Attributes:
-        spec: how `Settings` names it in ``task``: a known name, or the table itself as compact JSON.
+        spec: its name in `Settings.task`: a known name, or the table itself as compact JSON.
         inputs: M rows of N bits.
         targets: M bits.
-        reference: a hand-designed network given with a `[task]` table; those of known tasks are in `reference`.
+        reference: the hand-designed network of a `[task]` table; those of known tasks are in `nnexp.network.reference`.
     """
 
     spec: str
@@ -48,7 +48,7 @@ class Task:
 
     @property
     def is_custom(self) -> bool:
-        """Whether it is a table of the user's, and not a known name."""
+        """Whether it is a `[task]` table, not a known name."""
         return self.spec.startswith("{")
 
 

@@ -1,4 +1,4 @@
-"""A network laid beside the hand-designed one: units matched, signs aligned, the logic of both explained.
+"""A network compared with the hand-designed one: units matched, signs aligned, the logic of both explained.
 
 Axes: R networks (here 1), H hidden units, K hidden units of the reference, N inputs, M samples.
 """
@@ -22,15 +22,15 @@ from nnexp.recovery import gates
 
 @dataclass(frozen=True, eq=False)
 class AlignedNetwork:
-    """A network beside the hand-designed one.
+    """A network, aligned with the hand-designed one.
 
     Attributes:
-        task: what both compute.
+        task: the task of both.
         network: R = 1; the units matched to the reference come first, in its order and with its signs.
         reference: R = 1, of the same activation and encoding; None for a task without one.
         explained: the network's logic, see `nnexp.recovery.gates.explain_network`.
         designed: the reference's logic; None without one.
-        title: which network it is.
+        title: names the network.
     """
 
     task: Task
@@ -47,11 +47,11 @@ class AlignedNetwork:
 
 
 def align_best(content: Mapping[str, Any], title: str) -> AlignedNetwork | None:
-    """The best network of a run beside the hand-designed one; None where even the best network diverged.
+    """The best network of a run, aligned with the hand-designed one; None if it diverged.
 
     Args:
         content: of the run's ``best_network.json``.
-        title: which network it is.
+        title: names the network.
     """
     network = network_file.network_of(content)
     if not network.finite().all():
@@ -60,12 +60,12 @@ def align_best(content: Mapping[str, Any], title: str) -> AlignedNetwork | None:
 
 
 def align_with_reference(network: Network, task: Task, title: str) -> AlignedNetwork:
-    """Lays one network beside the task's hand-designed one.
+    """Align one network with the task's hand-designed one.
 
     Args:
         network: R = 1.
-        task: what it was trained on.
-        title: which network it is.
+        task: the task that it was trained on.
+        title: names the network.
 
     Raises:
         UsageError: not one network, or one of another shape than the task needs.
@@ -79,7 +79,7 @@ def align_with_reference(network: Network, task: Task, title: str) -> AlignedNet
 
 
 def align(network: Network, reference: Network, X: Array) -> Network:
-    """The same function with its units in the reference's order and signs.
+    """A network of the same function with its units in the order and with the signs of the reference.
 
     Units are matched so that their signs agree at as many samples as possible, up to a flip. Ties are decided by the
     cosine of the weights, then by the output weight. A flip turns (w, b, v) into (-w, -b, -v), and for sigmoid units
@@ -99,8 +99,8 @@ def align(network: Network, reference: Network, X: Array) -> Network:
     order = units[np.argsort(targets)]
     flips = np.ones(network.hidden_size)
     for unit, target in zip(units, targets, strict=True):
-        lean = agreement[unit, target] or cosine[unit, target]
-        flips[unit] = -1.0 if lean < 0 else 1.0
+        similarity = agreement[unit, target] or cosine[unit, target]
+        flips[unit] = -1.0 if similarity < 0 else 1.0
     spare = [unit for unit in np.argsort(-weight, kind="stable") if unit not in order]
     taken = np.array([*order, *spare], dtype=np.int64)
     sign = flips[taken]

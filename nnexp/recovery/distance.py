@@ -1,9 +1,9 @@
-"""How far a network's weights are from a reference's, after the best permutation and signs (floor 1).
+"""The distance of a network's weights from those of a reference, after the best permutation and signs.
 
-Axes: R networks, H hidden units, N inputs, K hidden units of the reference. Inside, networks come last in memory.
+Axes: R networks, H hidden units, N inputs, K hidden units of the reference. Internally the networks are the last axis.
 
-Both are in tanh form. A network's spare units (H > K) are dropped: each is held at its mean over the samples and its
-share v·mean is folded into the output's bias, so the distance is between two points of the same K (N + 2) + 1 weights.
+Both are in tanh form. If H > K, the unmatched (spare) units of the network are removed: each is replaced by its mean
+over the samples, and v·mean is added to the output bias. So both have the same K (N + 2) + 1 weights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nnexp.network.model import Array, Network
 
-#: Up to this many injections of reference units into hidden units are all tried; beyond, a linear assignment is solved.
+#: Up to this many assignments of hidden to reference units are all tried; for more, a linear assignment is solved.
 MAX_ASSIGNMENTS = 2000
 #: Elements of the table of all assignments by networks that are held at once.
 _CHUNK = 1 << 19
@@ -96,7 +96,7 @@ def _units(p: Network) -> Array:
 def _alignment(units: Array, target: Array) -> tuple[NDArray[np.bool_], Array]:
     """For each reference and hidden unit, (K, H, R): whether a flip brings it closer, and the squared distance then.
 
-    As sums of squared differences: |u|² + |t|² - 2 |u·t| would leave 1e-8 where the distance is 0.
+    The squared differences are summed, since |u|² + |t|² - 2 |u·t| would result in distances of 1e-8 instead of 0.
     """
     theirs = target[:, :, None]  # (N + 2, K, 1, R or 1) against (N + 2, 1, H, R)
     same = _total(np.square(part[None] - their) for part, their in zip(units, theirs, strict=True))
@@ -105,21 +105,21 @@ def _alignment(units: Array, target: Array) -> tuple[NDArray[np.bool_], Array]:
 
 
 def _total(terms: Iterable[Array]) -> Array:
-    """The sum over the first axis, in order: its bits do not depend on the other axes' lengths."""
+    """The sum over the first axis in a fixed order, so that its rounding does not depend on the other axes' lengths."""
     return functools.reduce(np.add, terms)
 
 
 @functools.lru_cache(maxsize=32)
 def _injections(H: int, K: int) -> NDArray[np.int64]:
-    """(K, H!/(H - K)!): every way to give K reference units a hidden unit each."""
+    """(K, H!/(H - K)!): all assignments of different hidden units to K reference units."""
     return np.array(list(itertools.permutations(range(H), K)), dtype=np.int64).T.copy()
 
 
 def _assignment(cost: Array, folded: Array, bias: Array) -> NDArray[np.int64]:
-    """(K, R) the hidden unit for each reference unit: that of the least distance.
+    """(K, R) the hidden unit of each reference unit, such that the distance is least.
 
-    The bias's share depends on which units are spare. All assignments are tried with it; where they are too many, a
-    linear assignment leaves it out, which makes no difference without spare units.
+    The output bias depends on which units are spare. Trying all assignments takes it into account. A linear assignment
+    ignores it, which makes no difference if there are no spare units.
     """
     K, H, R = cost.shape
     if math.perm(H, K) > MAX_ASSIGNMENTS:

@@ -1,7 +1,7 @@
-"""The logic of a network in words: what each hidden unit computes, and what the output makes of them (floor 3).
+"""The logic of a network in words: what each hidden unit computes, and how the output combines them.
 
-Everything is returned as plain data that goes into JSON as it is; numbers that are not finite are None. A unit is "on"
-at a sample where its value on tanh's scale is positive (a sigmoid unit: above ½), and written as a bit.
+All results are JSON values; numbers that are not finite are None. A unit is "on" (its bit is 1) at a sample where its
+value on the scale of tanh is positive (a sigmoid unit: above ½).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nnexp.recovery.matching import SATURATED
 
 Bits = NDArray[np.bool_]
 
-#: The output gate is read off all sign patterns of the hidden units up to so many units; beyond, off those that occur.
+#: The output gate is found from all sign patterns of up to this many hidden units; of more, from those that occur.
 MAX_GATE_INPUTS = 12
 THRESHOLD = "threshold"
 CONSTANT = ("constant 0", "constant 1")
@@ -37,7 +37,7 @@ class Gate:
 
     Attributes:
         name: "AND", "NOR", "x1 and not x2", "at least 2 of 3", "constant 0", ...; "threshold" where no short name fits.
-        formula: the same, spelled out in its variables where that is short, such as "not x1 and not x2" for NOR.
+        formula: the same in terms of its variables where that is short, such as "not x1 and not x2" for NOR.
     """
 
     name: str
@@ -49,8 +49,8 @@ def name_gate(bits: Sequence[bool] | Bits, points: Sequence[Sequence[int]] | Bit
 
     Args:
         bits: its value at each of P points.
-        points: (P, V) the values of its V variables there; a part of all 2^V points is enough for a name on that part.
-        names: the variables'.
+        points: (P, V) the values of its V variables; if these are not all 2^V points, the name is valid on these only.
+        names: the names of the variables.
     """
     f, x = np.asarray(bits, dtype=bool), np.asarray(points, dtype=bool)
     if not f.any() or f.all():
@@ -85,7 +85,7 @@ def _conjunction(f: Bits, x: Bits) -> dict[int, bool] | None:
 
 
 def _short(joint: str, signs: dict[int, bool], n_variables: int) -> str | None:
-    """AND, NOR, OR or NAND where all variables take part alike."""
+    """AND, NOR, OR or NAND if all variables occur, and all or none of them are negated."""
     if n_variables < 2 or len(signs) < n_variables or len(set(signs.values())) > 1:
         return None
     positive = next(iter(signs.values()))
@@ -112,13 +112,13 @@ def explain_network(network: Network, task: Task | str) -> dict[str, Any]:
 
     Args:
         network: R = 1.
-        task: what it was to learn.
+        task: the task that it was trained on.
 
     Returns:
         ``hidden``: a list with each unit's ``gate`` and ``formula`` (of x1, x2, ...), its ``bits`` over the rows,
         whether it is ``saturated``, its weights, and which unit of the reference or the mirror it ``matches``.
-        ``output``: the gate (of a1, a2, ...), as it is for hidden units that are fully on or off, and whether that
-        ``explains`` all answers. ``rows``: each sample with hidden bits, logit, probability and answer. ``loss``,
+        ``output``: the gate (of a1, a2, ...) for hidden units that are fully on or off, and whether it ``explains``
+        all answers. ``rows``: each sample with hidden bits, logit, probability and answer. ``loss``,
         ``rows_right``, and ``grades``.
 
     Raises:
@@ -152,10 +152,10 @@ def explain_network(network: Network, task: Task | str) -> dict[str, Any]:
 
 
 def explain_reference(task: Task | str = "xnor") -> dict[str, Any]:
-    """The hand-designed network of a task in both forms, and what its weights do in tanh units.
+    """The hand-designed network of a task with sigmoid and with tanh units, and its sigmoid weights used in tanh units.
 
     Returns:
-        ``rows``: the source's logic table with x1, x2, ..., a1, a2, ... and the output, and what the network gives.
+        ``rows``: the logic table of the source text: x1, x2, ..., a1, a2, ..., and the network's output and its target.
         ``hidden`` and ``output``: the gates. ``sigmoid`` and ``tanh``: weights, outputs and cost in both.
         ``literal_tanh``: the sigmoid form's weights in tanh units: logits, rows right and ``why``.
 
@@ -193,17 +193,17 @@ def _form(p: Network, task: Task) -> dict[str, Any]:
 
 
 def _literal_tanh(designed: Network, task: Task) -> dict[str, Any]:
-    """The designed weights read as the text prints them, with tanh hidden units and y = tanh(z2)."""
+    """The designed weights used as the source text prints them, with tanh hidden units and y = tanh(z2)."""
     form = _form(replace(designed, activation="tanh"), task)
     z2, right, m = form["logits"], form["rows_right"], task.n_samples
     shown = ", ".join(f"{z:.4g}" for z in z2)
     if right == m:
-        why = "off is -1 with tanh where it is 0 with sigmoid; these weights happen to work for both."
+        why = "a unit that is off is -1 with tanh, but 0 with sigmoid; these weights happen to work for both."
     else:
         constant = "" if len({z > 0 for z in z2}) > 1 else f": the answer is {int(z2[0] > 0)} for every row"
         why = (
-            f"off is -1 with tanh where it is 0 with sigmoid, so a unit that is off subtracts its weight instead"
-            f" of adding nothing, and the output's bias no longer fits: the logits are {shown}{constant}."
+            f"a unit that is off is -1 with tanh, but 0 with sigmoid, so it subtracts its weight instead of adding"
+            f" nothing, and the output bias no longer fits: the logits are {shown}{constant}."
         )
     return {**form, "outputs": plain(np.tanh(np.array(z2))), "why": why}
 
@@ -257,7 +257,7 @@ def _match(bits: Bits, designs: dict[str, Bits], task: Task) -> dict[str, Any] |
 def _output_gate(p: Network, on: Bits) -> dict[str, Any]:
     """The output as a function of which hidden units are on (H, M), for units that are fully on or off.
 
-    Units that are the same at every sample are held there: the gate is one of the others.
+    Units with the same bit at every sample are kept at it; they are not variables of the gate.
     """
     low = -1.0 if p.activation == "tanh" else 0.0
 
@@ -280,7 +280,7 @@ def _output_gate(p: Network, on: Bits) -> dict[str, Any]:
 
 
 def _rows(task: Task, on: Bits, A: Array, z2: Array) -> list[dict[str, Any]]:
-    """A row a sample: x1, x2, ..., a1, a2, ... (bits), the answer, what it should be, and the values behind them."""
+    """One row per sample: the bits x1, x2, ..., a1, a2, ..., output and target, and the values of units and output."""
     probabilities = sigmoid(z2)
     rows = []
     for i, (inputs, target) in enumerate(zip(task.inputs, task.targets, strict=True)):

@@ -1,10 +1,10 @@
-"""The grades: what a trained network found, from its final weights (floor 2).
+"""The grades of trained networks, computed from their final weights; among them the criterion of recovery.
 
 Axes: R networks, H hidden units, N inputs, M samples, K hidden units of the reference.
 
-Every network gets every grade. The logic of a hidden unit is its sign pattern over the samples, which the network's
-symmetries leave as it is but for the sign: permuting hidden units, and flipping a unit (w, b, v -> -w, -b, -v) in tanh
-form. Sigmoid units a are graded as h = 2a - 1 = tanh(z/2), the exact conversion to tanh form.
+The logic of a hidden unit is its sign pattern over the samples, up to a flip. The symmetries of a network in tanh form
+do not change it: hidden units can be permuted, and a unit can be flipped (w, b, v -> -w, -b, -v). Sigmoid units a are
+graded as h = 2a - 1 = tanh(z/2), the exact conversion to tanh form.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from nnexp.training.result import TrainingResult
 
 FAMILIES = ("other", "hand-designed", "mirror", "both", "none")
-#: Mean cross-entropies at which training rests on a 2-input truth table, and how near counts.
+#: Mean cross-entropies at which training on a 2-input truth table stagnates; a plateau is up to `PLATEAU_WIDTH` away.
 PLATEAUS = {"constant": math.log(2), "one half": math.log(2) / 2, "two thirds": 0.75 * (math.log(3) - math.log(4) / 3)}
 PLATEAU_WIDTH = 0.005
 
@@ -52,29 +52,30 @@ _CHUNK = 1 << 20  # hidden values held at once
 
 @dataclass(frozen=True, eq=False)
 class Grades:
-    """Every grade of R networks; None where a grade is undefined for the task.
+    """All grades of R networks; None where a grade is undefined for the task.
 
     Attributes:
         correct: (R,) every sample is on the right side of 0.5; z2 = 0 is wrong.
         solved: (R,) correct, and mean cross-entropy below 1.2/M.
         confident: (R,) every probability is within 0.1 of its target.
-        contains: (R,) solved, with the reference's logic: for each of the reference's units a saturated unit of its own
-            of the same sign pattern up to a flip, and still correct with all other units held at their means. The
-            *matched* units are all saturated units of such a pattern.
+        contains: (R,) solved, with the reference's logic: each unit of the reference has its own saturated hidden unit
+            of the same sign pattern up to a flip, and the network is still correct with all other units held at their
+            means. The *matched* units are all saturated units of such a pattern.
         design_share: (R,) the share of the matched units in the logits z = c + Σ_j v_j h_j: Σ cov(v_j h_j, z) / var(z)
             over the samples. The shares of all hidden units add up to 1. 0 where no unit is matched; nan where the
             logits do not vary or a weight is not finite.
         recovered: (R,) contains, and design_share > ½.
         needed: (R,) contains, and not solved with the matched units held at their means instead.
         saturation: (R,) the least abs(h) over the matched units and the samples; nan where no unit is matched.
-        family: (R,) by what is contained: "hand-designed", "mirror" (one of the `reference.mirrors`), "both" or
+        family: (R,) which logic it contains: "hand-designed", "mirror" (one of the `reference.mirrors`), "both" or
             "other"; "none" when not solved.
-        cosine: (R, K) of each matched unit's input weights with its reference unit's; nan where not contained.
-        offset: (R, K) each matched unit's -b/norm(w), its line's distance from the origin along w; nan likewise.
+        cosine: (R, K) between the input weights of a matched unit and of its reference unit; nan unless contained.
+        offset: (R, K) -b/norm(w) of the matched units, the distance of their lines from the origin along w; nan unless
+            contained.
         reference_offset: (R, K) the same of the reference's units.
-        reference_distance: (R,) relative L2 distance after the best permutation and signs, as `distances` takes it.
-        reference_cosine: (R,) the cosine there.
-        plateau: (R,) where what is not solved rests; "" when solved.
+        reference_distance: (R,) relative L2 distance after the best permutation and signs, see `distance`.
+        reference_cosine: (R,) the cosine after the same permutation and signs.
+        plateau: (R,) a key of `PLATEAUS`, or "not converged"; "" when solved.
     """
 
     correct: Bools
@@ -106,12 +107,12 @@ class GradedNetworks(NamedTuple):
 
 
 def assess(network: Network, task: Task, loss: Loss = "cross_entropy") -> Grades:
-    """Grades R networks; float32 weights are graded in float64, networks with weights that are not finite as failures.
+    """Grade R networks, in float64. Networks with weights that are not finite count as failures.
 
     Args:
         network: the R networks.
-        task: what they were to learn.
-        loss: what they were trained with; plateaus are named under cross-entropy alone.
+        task: the task that they were trained on.
+        loss: the cost that they were trained with; plateaus are defined for cross-entropy only.
 
     Raises:
         UsageError: an unknown loss, or networks for another number of inputs.
@@ -125,19 +126,19 @@ def assess(network: Network, task: Task, loss: Loss = "cross_entropy") -> Grades
 
 
 def solved(network: Network, task: Task) -> Bools:
-    """(R,) the grade `solved` alone, several times faster than all of them."""
+    """(R,) the grade `solved` alone, several times faster than `assess`."""
     check_inputs(network, task)
     X, Y = encode(task, network.encoding)
     p = network.astype(np.float64)
-    Z2 = forward(_calm(p, p.finite()), X)[1]
+    Z2 = forward(_zero_not_finite(p, p.finite()), X)[1]
     return _solves(Z2, Y)[1]
 
 
 def columns(grades: Grades) -> dict[str, NDArray[Any]]:
-    """The grades as flat columns of length R for tables, in the contract's order.
+    """The grades as flat columns of length R for tables, in the order of `Grades`.
 
-    A task without a reference has correct, solved and confident alone. What else is undefined for a task is None in
-    every row. Geometry has a column a reference unit, counted from 1: ``cosine_1``, ``offset_1``, ...
+    A task without a reference has only correct, solved and confident. Other undefined grades are None in every row.
+    Grades of shape (R, K) have one column per reference unit, counted from 1: ``cosine_1``, ``offset_1``, ...
     """
     flat: dict[str, NDArray[Any]] = {}
     for field in dataclasses.fields(grades):
@@ -168,7 +169,7 @@ def concatenate(parts: Sequence[Grades]) -> Grades:
 def _assess(p: Network, task: Task, loss: Loss) -> Grades:
     X, Y = encode(task, p.encoding)
     finite = p.finite()
-    q = _calm(p, finite)
+    q = _zero_not_finite(p, finite)
     A = hidden(q, X)
     Z2 = logits(q, A)
     correct, solved, cross_entropy = _solves(Z2, Y)
@@ -209,8 +210,8 @@ def _assess(p: Network, task: Task, loss: Loss) -> Grades:
     )
 
 
-def _calm(p: Network, finite: Bools) -> Network:
-    """The same networks with all weights 0 (wrong at every sample: z2 = 0) where one is not finite."""
+def _zero_not_finite(p: Network, finite: Bools) -> Network:
+    """The networks, where one with a weight that is not finite has all weights 0 (so z2 = 0, wrong at every sample)."""
     if finite.all():
         return p
     q = p.copy()
@@ -231,10 +232,10 @@ def _right(Z2: Array, Y: Array) -> Bools:
 
 
 def _contains(units: HiddenUnits, Y: Array, solved: Bools, matched: list[Bools], logic: Logic) -> Bools:
-    """(R,) `contains`, for a mirror as for the reference.
+    """(R,) `contains`, for the reference or a mirror.
 
-    Computing the same pattern is an equivalence, so each of the design's units has a hidden unit of its own exactly
-    when every class has as many hidden units as the design's.
+    Units of the same pattern up to a flip form a class. Each unit of the design has its own hidden unit exactly when
+    every class has at least as many hidden units as units of the design.
     """
     enough = np.logical_and.reduce([m.sum(axis=1) >= count for m, count in zip(matched, logic.counts, strict=True)])
     contains: Bools = solved & enough
@@ -245,7 +246,7 @@ def _contains(units: HiddenUnits, Y: Array, solved: Bools, matched: list[Bools],
 
 
 def _needed(units: HiddenUnits, Y: Array, contains: Bools, used: Bools) -> Bools:
-    """(R,) whether a network that contains the design is not solved with the matched units ``used`` (R, H) held."""
+    """(R,) `needed`; the matched units are ``used`` (R, H)."""
     needed = np.zeros_like(contains)
     rows = np.flatnonzero(contains)
     if rows.size:
@@ -256,8 +257,8 @@ def _needed(units: HiddenUnits, Y: Array, contains: Bools, used: Bools) -> Bools
 def _design_share(units: HiddenUnits, used: Bools) -> Array:
     """(R,) Σ_j cov(v_j h_j, z) / var(z) over the hidden units j in ``used`` (R, H).
 
-    Neither the output's bias nor a common factor of the output weights changes it: they are scaled to at most 1 and
-    the logits to a range of about 1, so that no square overflows or vanishes.
+    A common factor of the output weights does not change it, nor does the output bias. The output weights are scaled to
+    at most 1 and the logits to a range of about 1, so that no square overflows or underflows.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         v = units.network.W2 / np.abs(units.network.W2).max(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Confidence intervals of rates: from a fixed number of networks, and from rounds that stop by what was seen."""
+"""Confidence intervals of rates: for a fixed number of networks, and for rounds whose number depends on the results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def wilson(k: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> tuple[NDArra
 
     Args:
         k: successes, any shape.
-        n: trials, of a shape that goes with ``k``'s.
+        n: networks, of a shape that broadcasts with that of ``k``.
         confidence: the interval's coverage, between 0 and 1.
 
     Returns:
@@ -34,7 +34,7 @@ def wilson(k: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> tuple[NDArra
         raise UsageError(f"confidence = {confidence!r}: expected a number between 0 and 1, such as 0.95")
     hits, total = np.broadcast_arrays(np.asarray(k, dtype=np.float64), np.asarray(n, dtype=np.float64))
     if not ((hits >= 0) & (hits <= total)).all():
-        raise UsageError("k: expected 0 <= k <= n, successes among n trials")
+        raise UsageError("k: expected 0 <= k <= n, successes among n networks")
     z2 = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
     misses = total - hits
     with np.errstate(invalid="ignore"):
@@ -69,8 +69,8 @@ def after_rounds(k: int, n: int, plan: Sequence[Round], confidence: float = 0.95
     upper end is the same for the failures. The probabilities are sums over all courses that the rounds can take, so
     that the interval contains the true rate with a probability of at least ``confidence``, whatever the rate is.
 
-    A very unlikely course (all its successes early, none later) can have an interval beside its own rate k/n; the
-    interval is then extended to k/n.
+    In a very unlikely course (all its successes early, none later) the interval may not contain k/n; it is then
+    extended to k/n.
 
     Args:
         k: successes.
@@ -93,7 +93,7 @@ def after_rounds(k: int, n: int, plan: Sequence[Round], confidence: float = 0.95
 
 def _lower_end(k: int, n: int, plan: Sequence[Round], error: float) -> float:
     """The rate at which an outcome as high as ``k`` of ``n`` or higher has the probability ``error``, or 0."""
-    from scipy.optimize import brentq  # loaded on first use: few sweeps stop by what was seen
+    from scipy.optimize import brentq  # loaded on first use: few sweeps have adaptive seeds
 
     if _at_least(k, n, plan, 0.0) >= error:
         return 0.0

@@ -29,7 +29,7 @@ class Logic:
     """The sign patterns of a hand-designed network's units, as classes: equal up to a flip.
 
     Attributes:
-        patterns: (C, M) a class's signs relative to the first sample's, True where they differ.
+        patterns: (C, M) the signs of each class relative to the first sample, True where they differ.
         counts: how many units of the design are in each class.
         unit_class: (K,) each unit's class.
         first_positive: (K,) whether the unit is positive at the first sample.
@@ -52,7 +52,7 @@ class Logic:
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """The forms of a task's reference and mirrors that networks are compared with, for one encoding."""
+    """The reference and the mirrors of a task for one encoding, prepared for the comparison with networks."""
 
     weights: Network  # tanh form, R = 1
     reference: Logic
@@ -63,7 +63,7 @@ class Design:
 
 @functools.lru_cache(maxsize=256)
 def design_of(task: Task, encoding: Encoding) -> Design | None:
-    """The design of a task; None where it has no reference."""
+    """The design of a task; None if it has no reference."""
     if not references.has_reference(task):
         return None
     X, _ = encode(task, encoding)
@@ -80,7 +80,7 @@ class HiddenUnits:
 
     Attributes:
         network: the networks.
-        A: (R, H, M) values as the activation gives them.
+        A: (R, H, M) values of the activation function.
         mean: (R, H) the mean of A over the samples; mean_h the same on tanh's scale.
         least: (R, H) the least abs(h) over the samples.
         positive: (R, H, M) whether h > 0.
@@ -117,13 +117,13 @@ def matches(units: HiddenUnits, logic: Logic) -> list[Bools]:
 
 
 def everywhere(values: Bools) -> Bools:
-    """Whether it holds at every sample, the last axis."""
+    """Whether ``values`` are true at every sample, the last axis."""
     holds: Bools = np.logical_and.reduce(values, axis=-1)
     return holds
 
 
 def ordered_sum(values: Array, axis: int) -> Array:
-    """A sum whose bits do not depend on the number of networks."""
+    """A sum in a fixed order, so that its rounding does not depend on the number of networks."""
     total: Array = functools.reduce(np.add, np.moveaxis(values, axis, 0))
     return total
 
@@ -144,8 +144,8 @@ def geometry(
     """Cosine and offset, (R, K) each, of the unit matched to each reference unit after sign alignment.
 
     Both are nan where not contained. Of several hidden units with the same logic, the one with the largest output
-    weight stands for it (then the first); where the reference has several units of one pattern, they take the largest
-    in turn.
+    weight is used (if equal, the first). If the reference has several units of one pattern, they are matched in their
+    order to hidden units of decreasing output weight.
     """
     K = len(design.offset)
     cosine, offset = np.full((len(p), K), np.nan), np.full((len(p), K), np.nan)

@@ -1,4 +1,4 @@
-"""What a trial leaves behind as files: every network's row, and its best network to look at (floor 3; pyarrow).
+"""The files of a trial: `networks.parquet` with one row per network, and `best_network.json`.
 
 Axes: R networks, H hidden units, N inputs.
 """
@@ -28,16 +28,16 @@ NETWORKS = "networks.parquet"
 BEST_NETWORK = "best_network.json"
 
 _VERSION_KEY = b"nnexp.schema_version"
-# Nearly all the time is pyarrow's fixed cost per column. Dictionaries double it, weights not repeating; statistics are
-# of no use in a file that is read whole; zstd saves a further 6% of the bytes for half as much time again.
+# Nearly all the time is pyarrow's fixed cost per column. Dictionaries would double it, since weights do not repeat.
+# Statistics are of no use in a file that is read as a whole. zstd would save 6% of the bytes and take 50% more time.
 _WRITE_OPTIONS: dict[str, Any] = {"compression": "lz4", "write_statistics": False, "use_dictionary": False}
 
 
 def write_networks(path: Path, result: TrainingResult, grades: Grades) -> None:
-    """Write a row a network: index, loss, accuracy, epochs, every grade, and the weights W1 b1 W2 b2.
+    """Write one row per network: index, loss, accuracy, epochs, all grades, and the weights W1, b1, W2 and b2.
 
-    What is undefined (an epoch that never came, a diverged network's loss) is null. A kill leaves a part of the file:
-    `durable.write_with` keeps that from a path that counts.
+    Undefined values (such as the loss of a diverged network) are null. A kill can leave an incomplete file, unless
+    `nnexp._atomic.write_with` calls this function.
 
     Raises:
         OSError: the file cannot be written.
@@ -70,7 +70,7 @@ def _nested(values: NDArray[Any]) -> pa.Array:
 
 
 def read_networks(path: Path, columns: Iterable[str] | None = None) -> pa.Table:
-    """The table that `write_networks` wrote, or those of ``columns`` that it has.
+    """Read the table that `write_networks` wrote, or those of its columns that are in ``columns``.
 
     Raises:
         NnexpError: the file is not a networks.parquet, or of a newer schema.
@@ -90,11 +90,11 @@ def read_networks(path: Path, columns: Iterable[str] | None = None) -> pa.Table:
 
 
 def read_network(table: pa.Table, settings: Settings) -> Network:
-    """The networks of a table as they were trained, to the bit.
+    """The networks of a table, with the same bits as they were trained.
 
     Args:
         table: the run's networks.parquet, or some of its rows.
-        settings: the run's settings, which say activation and encoding.
+        settings: the run's settings, for activation and encoding.
     """
     arrays = {name: _unnested(table.column(name)) for name in WEIGHTS}
     return Network(**arrays, activation=settings.activation, encoding=settings.encoding)
@@ -110,7 +110,7 @@ def _unnested(column: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def best_index(result: TrainingResult, grades: Mapping[str, NDArray[Any]]) -> tuple[int, str]:
-    """The position of the lowest loss among the recovered networks, else the solved, else all; and among which."""
+    """The position of the lowest loss among the recovered networks, else the solved, else all; and which of these."""
     loss = np.where(np.isfinite(result.loss), result.loss, np.inf)
     for name in ("recovered", "solved"):
         mask = np.asarray(grades.get(name, np.zeros(len(loss))), dtype=bool)
@@ -120,7 +120,7 @@ def best_index(result: TrainingResult, grades: Mapping[str, NDArray[Any]]) -> tu
 
 
 def write_best_network(path: Path, result: TrainingResult, grades: Grades) -> None:
-    """Write the best network (`best_index`) as JSON that a person can read: settings, grades and weights."""
+    """Write the best network (`best_index`) with its settings and grades as indented JSON."""
     from nnexp.recovery.grades import columns
 
     network_file.write(path, best_network(result, columns(grades)))

@@ -1,10 +1,10 @@
-"""What one trial's training comes to, as numbers with names: its curves and its final metrics (floor 2).
+"""The metrics of a trial: its curves, its final metrics and its outcome.
 
 Axes: R networks, T recorded epochs.
 
-Rates are shares of all R networks: a diverged one counts as a failure. Means, medians and quantiles of losses,
-accuracies and distances leave the networks that diverged out, at every epoch, so that a curve is always of the same
-networks. What is undefined is left out.
+Rates are shares of all R networks; a diverged one counts as a failure. Means, medians and quantiles of losses,
+accuracies and distances leave out the networks that diverged, at every epoch, so that all points of a curve are of the
+same networks. Undefined metrics are left out.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ QUANTILES = {"loss_median": 0.5, "loss_p10": 0.1, "loss_p90": 0.9}
 
 
 def final_metrics(result: TrainingResult, grades: Grades, train_seconds: float) -> dict[str, float]:
-    """The metrics that are logged once, at a trial's end, by the contract's names.
+    """The metrics that are logged once, at the end of a trial, by the names of `nnexp.search.metrics`.
 
-    ``mirror_rate`` is the share of the family "mirror" (without "both"). ``epochs_to_solve_median`` is over all
-    networks with the unsolved at infinity, so there is none where half or more are unsolved.
+    ``mirror_rate`` is the share of the family "mirror" (without "both"). For ``epochs_to_solve_median`` unsolved
+    networks count as infinite, so it is undefined when half of the networks or more are unsolved.
     """
     alive = ~result.diverged
     R = len(alive)
@@ -66,8 +66,8 @@ def curves(result: TrainingResult, grades: Grades | None = None) -> list[tuple[s
     """The curves as (key, epoch, value), in the order of the epochs; the last point is the final value.
 
     Args:
-        result: the training, finished or not; what it has not reached is left out.
-        grades: its grades where they are known; else the networks are graded for the last point of ``solved_rate``.
+        result: the training, finished or not; epochs that it has not reached are left out.
+        grades: its grades if known; otherwise the last point of ``solved_rate`` is computed here.
     """
     alive = ~result.diverged
     epochs, loss, accuracy = _recorded(result)
@@ -88,9 +88,9 @@ def curves(result: TrainingResult, grades: Grades | None = None) -> list[tuple[s
 
 
 def _recorded(result: TrainingResult) -> tuple[NDArray[np.int64], Array, Array]:
-    """The epochs that every network that did not diverge has reached (T,), and their losses and accuracies (T, R).
+    """The recorded epochs reached by all networks that did not diverge (T,), and their losses and accuracies (T, R).
 
-    A training that ended between two recorded epochs gets a last row of its final values.
+    If training ended between two recorded epochs, the final values are added as a last row.
     """
     history, alive = result.history, ~result.diverged
     reached = ~np.isnan(history.loss[:, alive]).any(axis=1)
@@ -104,7 +104,7 @@ def _recorded(result: TrainingResult) -> tuple[NDArray[np.int64], Array, Array]:
 
 
 def _solved_at(result: TrainingResult, epochs: NDArray[np.int64], loss: Array, accuracy: Array) -> NDArray[np.bool_]:
-    """(T, R) whether a network was solved at an epoch; under mse, which records no cross-entropy, had been by then."""
+    """(T, R) whether a network was solved at an epoch; with mse, where no cross-entropy is recorded, by that epoch."""
     task = result.settings.truth_table
     if result.settings.loss == "cross_entropy":
         enough = loss < solving_loss(task.n_samples)
@@ -127,11 +127,11 @@ def _spread(loss: Array) -> dict[str, Array]:
 
 
 def outcome(result: TrainingResult, grades: Grades) -> str:
-    """What became of most networks; of two that are equally frequent, the one listed first.
+    """The most frequent outcome of the networks; of equally frequent ones, the first in this list.
 
-    ``recovered``; ``mirror``, which contains a mirror of the design alone; ``redundant``, which contains the design and
-    does not rely on it; ``other``, which solves the task another way (or, without a reference, at all); ``stuck``,
-    which does not solve it; ``diverged``.
+    ``recovered``; ``mirror``: contains a mirror of the design, but not the design; ``redundant``: contains the design
+    but does not rely on it; ``other``: solves the task in another way (without a reference: in any way); ``stuck``:
+    does not solve it; ``diverged``.
     """
     nothing = np.zeros(len(grades), dtype=bool)
     recovered = nothing if grades.recovered is None else grades.recovered
@@ -155,5 +155,5 @@ def _median_known(values: Array) -> float:
 
 
 def _median_epochs(epochs: Array) -> float:
-    """The median with nan, never, at infinity."""
+    """The median, where nan (never) counts as infinite."""
     return float(np.median(np.where(np.isnan(epochs), np.inf, epochs)))

@@ -1,18 +1,18 @@
 """How many networks to train next for one setting when its seeds are adaptive, and the interval of its rate.
 
-Rounds double: ``min`` networks, then 2 ``min``, 4 ``min``, …, never more than ``max`` in all. After each round the
+The total doubles: ``min`` networks, then 2 ``min``, 4 ``min``, …, never more than ``max``. After each round the
 setting is done when the Wilson interval of its success rate is narrower than ``width``. Networks keep their numbers, so
 a round extends a setting and does not change the earlier networks.
 
-The number of networks thus depends on what was seen. Two consequences:
+The number of networks thus depends on the results. Two consequences:
 
-- Wilson's interval does not cover as often as it says. With min = 64, max = 4096, width = 0.04 a 95% interval covers
+- Wilson's interval has less than its nominal coverage. With min = 64, max = 4096, width = 0.04 a 95% interval covers
   only 92.0% at a true rate of 0.00065; with min = 16, max = 1024, width = 0.1 only 84% at 0.0027. So the interval to
   report is `interval`, which takes the rounds into account and covers at least 95% at every rate. It can be about a
   tenth wider than ``width``.
 - The share of networks that succeeded is biased away from ½, since a setting stops earlier when its share is extreme
   by chance. With min = 64, max = 4096, width = 0.04 the share is 0.85% on average where the true rate is 1%, and 0.12%
-  where it is 0.2%. The true rate is in `interval` nevertheless as often as promised.
+  where it is 0.2%. Nevertheless `interval` has at least its nominal coverage.
 
 `tests/runner/test_adaptive.py` computes all these numbers as sums over all courses that the rounds can take.
 """

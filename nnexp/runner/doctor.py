@@ -1,4 +1,4 @@
-"""Faults of a sweep's stores: found by comparing study, tracking store and outbox, and repaired on request."""
+"""Finding faults of a sweep's stores by comparing study, tracking store and spool; they are repaired on request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from nnexp._redact import redact
-from nnexp.analysis.results import IMPORTANCE, REPORT
+from nnexp.analysis.results import IMPORTANCE
 from nnexp.errors import Interrupted, NnexpError, NotFoundError, StoreError, UsageError
 from nnexp.network.settings import Settings
 from nnexp.recovery import networks_table
@@ -18,13 +18,13 @@ from nnexp.runner.session import is_finalized
 from nnexp.search.sweep_file import Sweep, parse
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Trial, open_storage
-from nnexp.tracking.outbox import Outbox
-from nnexp.tracking.schema import ENDED, EPOCHS, STATUS, SWEEP_FILE, RunRecord
+from nnexp.tracking.schema import ENDED, EPOCHS, REPORT, STATUS, SWEEP_FILE, RunRecord
+from nnexp.tracking.spool import Spool
 from nnexp.tracking.store import Tracking
 
 #: Final metrics of every trial that has networks.
 METRICS = ("solved_rate", "correct_rate", "confident_rate", "diverged_rate", "train_seconds")
-#: Kinds of findings that do not change what a sweep's results are computed from.
+#: Kinds of findings that do not affect the results of a sweep.
 HARMLESS = {"zombie", "undelivered"}
 #: Artifacts of the parent run of a finalized sweep.
 PUBLISHED = (SWEEP_FILE, REPORT, "summary.json", IMPORTANCE)
@@ -39,7 +39,7 @@ class Finding:
         kind: ``zombie`` (a trial or run that is RUNNING without a worker), ``orphan`` (a run without its trial or
             parent), ``missing`` (a finished trial without a run), ``incomplete`` (a run without all its curves, metrics
             and artifacts), ``double`` (a trial with several runs), ``overrun`` (more trials than the budget),
-            ``undelivered`` (finished trials left in the outbox), ``unconcluded`` (a finished sweep that is not
+            ``undelivered`` (finished trials left in the spool), ``unconcluded`` (a finished sweep that is not
             finalized), ``foreign`` (its runs are of another study of that name), ``unreadable``.
         line: the fault in words.
         repaired: whether it was found before a repair, and not after it.
@@ -52,38 +52,38 @@ class Finding:
 
 
 def examine(stores: Stores, name: str | None = None, *, repair: bool = False) -> list[Finding]:
-    """Compare the stores, sweep by sweep, and repair them if asked to; a sweep with workers is examined in part.
+    """Compare the stores, sweep by sweep, and repair them if ``repair``; a sweep with workers is examined only in part.
 
     Args:
-        stores: to be compared.
-        name: one sweep; None for all in the study store. Sweeps that only MLflow has may belong to another study store,
-            and are not examined.
-        repair: repair what is found.
+        stores: the stores.
+        name: one sweep; None for all in the study store. Sweeps that are only in MLflow may belong to another study
+            store, and are not examined.
+        repair: whether to repair the faults.
 
     Raises:
         NotFoundError: no such sweep, or no study store. StoreError: a store cannot be opened.
         Interrupted: a signal during a repair.
     """
     with signals.handled() as interrupted, open_storage(stores.storage, create=False) as storage:
-        tracking, outbox = Tracking(stores.tracking_uri), Outbox(stores.spool)
+        tracking, spool = Tracking(stores.tracking_uri), Spool(stores.spool)
         names = [name] if name is not None else [each.name for each in SweepStudy.list_all(storage)]
         found: list[Finding] = []
         for each in names:
             study = SweepStudy.open(storage, each)
             try:
-                examination = Examination(study, tracking, outbox)
+                examination = Examination(study, tracking, spool)
                 faults = list(examination.findings())
                 if faults and repair:
                     finalize = any(fault.kind not in HARMLESS for fault in faults)
                     repairs.repair(study, stores, interrupted, examination.damaged, finalize=finalize)
-                    faults = _compared(faults, list(Examination(study, tracking, outbox).findings()))
+                    faults = _compared(faults, list(Examination(study, tracking, spool).findings()))
             except Interrupted:
                 raise
             except NnexpError as error:
                 faults = [Finding(each, "unreadable", f"{each}: {error}")]
             found += faults
         if name is None:
-            found += _unknown_sweeps(outbox, set(names))
+            found += _unknown_sweeps(spool, set(names))
         return found
 
 
@@ -95,38 +95,36 @@ def _compared(before: list[Finding], after: list[Finding]) -> list[Finding]:
     ]
 
 
-def _unknown_sweeps(outbox: Outbox, known: set[str]) -> Iterator[Finding]:
-    """What the outbox holds of sweeps that the study store does not have."""
-    for name in outbox.sweeps():
+def _unknown_sweeps(spool: Spool, known: set[str]) -> Iterator[Finding]:
+    """The entries in the spool of sweeps that are not in the study store."""
+    for name in spool.sweeps():
         if name not in known:
-            line = (
-                f"{name}: {len(outbox.entries(name))} trials wait in the spool, and the study store has no such sweep"
-            )
-            yield Finding(name, "orphan", f"{line}; name its store with --storage, or remove {outbox.root / name}")
+            line = f"{name}: {len(spool.entries(name))} trials wait in the spool, and the study store has no such sweep"
+            yield Finding(name, "orphan", f"{line}; name its store with --storage, or remove {spool.root / name}")
 
 
 def deliver(stores: Stores, name: str | None = None) -> list[Finding]:
-    """Deliver to MLflow what waits in the outbox.
+    """Deliver the entries in the spool to MLflow.
 
     Returns:
-        For each sweep what was delivered (repaired) and what still waits.
+        For each sweep, how many were delivered (repaired) and how many still wait.
 
     Raises:
         NotFoundError: no study store. StoreError: a store cannot be opened. Interrupted: a signal.
     """
-    outbox = Outbox(stores.spool)
-    waiting = [each for each in ([name] if name is not None else outbox.sweeps()) if outbox.entries(each)]
+    spool = Spool(stores.spool)
+    waiting = [each for each in ([name] if name is not None else spool.sweeps()) if spool.entries(each)]
     if not waiting:
         return []
     found: list[Finding] = []
     with signals.handled() as interrupted, open_storage(stores.storage, create=False) as storage:
         for each in waiting:
-            before = len(outbox.entries(each))
+            before = len(spool.entries(each))
             try:
                 repairs.deliver(SweepStudy.open(storage, each), stores, interrupted)
             except (NotFoundError, StoreError) as error:
                 found.append(Finding(each, "undelivered", f"{each}: {error}"))
-            left = len(outbox.entries(each))
+            left = len(spool.entries(each))
             if before > left:
                 found.append(Finding(each, "undelivered", f"{each}: {before - left} trials delivered", repaired=True))
             if left:
@@ -137,22 +135,22 @@ def deliver(stores: Stores, name: str | None = None) -> list[Finding]:
 class Examination:
     """One comparison of a sweep's stores, each of them read once."""
 
-    def __init__(self, study: SweepStudy, tracking: Tracking, outbox: Outbox) -> None:
-        self.study, self.tracking, self.outbox = study, tracking, outbox
+    def __init__(self, study: SweepStudy, tracking: Tracking, spool: Spool) -> None:
+        self.study, self.tracking, self.spool = study, tracking, spool
         self.name = study.name
         self.has_workers = bool(study.live_workers())  # first, since it takes time
         self.trials = {trial.number: trial for trial in study.trials()}
         self.finished = {number for number, trial in self.trials.items() if trial.is_finished}
         self.parent = tracking.find_sweep(self.name)
         self.runs = tracking.trial_runs(self.parent) if self.parent else []
-        self.ended: dict[int, list[RunRecord]] = {}  # by trial; of a trial's runs the first counts
+        self.ended: dict[int, list[RunRecord]] = {}  # by trial; of a trial's runs the first is valid
         for run in self.runs:
             if run.status in ENDED:
                 self.ended.setdefault(run.trial, []).append(run)
-        self.waiting = {entry.trial for entry in outbox.entries(self.name)}
+        self.waiting = {entry.trial for entry in spool.entries(self.name)}
 
     def findings(self) -> Iterator[Finding]:
-        """Every fault; of a sweep with workers only those that trials in training cannot explain."""
+        """All faults; for a sweep with workers only those that trials in training cannot cause."""
         yield from self._findings("overrun", self._overrun())
         if self.has_workers:
             return
@@ -174,7 +172,7 @@ class Examination:
 
     @property
     def damaged(self) -> list[int]:
-        """The trials whose runs lack something."""
+        """The trials whose runs are incomplete."""
         return [trial for trial, _ in self._incomplete]
 
     def _overrun(self) -> Iterator[str]:
@@ -212,7 +210,7 @@ class Examination:
             if number not in self.finished:
                 state = "is in the spool, but not finished in the study"
             yield f"trial {number} {state}"
-        if left := self.outbox.incomplete(self.name):
+        if left := self.spool.incomplete(self.name):
             yield f"{left} half-written entries are in the spool"
 
     def _missing(self) -> Iterator[str]:
@@ -222,7 +220,7 @@ class Examination:
 
     @functools.cached_property
     def _incomplete(self) -> list[tuple[int, str]]:
-        """The trials whose run lacks something, and what, in words."""
+        """The trials whose runs are incomplete, and what is missing, in words."""
         return [
             (number, f"run {runs[0].run_id} of trial {number} {fault}")
             for number, runs in self.ended.items()
@@ -230,7 +228,7 @@ class Examination:
         ]
 
     def _fault(self, run: RunRecord, trial: Trial) -> str:
-        """What a run lacks, in words; empty if it is complete."""
+        """What is missing in a run, in words; empty if it is complete."""
         if run.status != STATUS[trial.state]:
             return f"is {run.status}, its trial {trial.state}"
         if params := {"trial", *Settings.model_fields} - set(run.params):

@@ -1,6 +1,6 @@
 """The end of a sweep: lost runs are restored, the play-off is held, and the results are published.
 
-Any worker that finds the budget met may do it. One is elected, and doing it again changes nothing.
+Any worker may do it when all trials are finished. One is elected; doing it again has no effect.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from nnexp.runner import jobs, play_off, signals
 from nnexp.runner.publish import publish
 from nnexp.runner.session import FINALIZED, Session, is_finalized
 from nnexp.study import FinishedState, Trial
-from nnexp.tracking.outbox import Entry
-from nnexp.tracking.runs import counting
+from nnexp.tracking.runs import valid_runs
 from nnexp.tracking.schema import DROPPED, ENDED, SWEEP_FILE, RunRecord, SweepRun
+from nnexp.tracking.spool import Entry
 from nnexp.tracking.store import Tracking
 from nnexp.tracking.trial_run import write_failed, write_trained
 
 #: The study attribute that names, for each budget, the worker elected to finalize it.
 ELECTED = "conclusion_writer"
-#: Seconds between two looks at the work of another worker.
+#: Seconds between two checks whether another worker has finished its part.
 TICK = 0.5
 
 
@@ -70,10 +70,10 @@ class Finalization:
         """Restore, hold the play-off and publish, from one listing of the runs."""
         call, study = self.session.retry.call, self.session.study
         runs, _ = call(lambda: self.restore(executor))
-        # A worker that started before the sweep was extended may have written its smaller file over the present one.
-        call(self._write_sweep_file)
         found = SweepResults(self.tracking, self.run, study.sweep, runs)
         call(lambda: play_off.hold(self.session, self.tracking, found, executor))
+        # A worker that started before the sweep was extended may have written its smaller file over the present one.
+        call(self._write_sweep_file)
         return call(lambda: publish(study, self.tracking, self.run, found, executor))
 
     def _write_sweep_file(self) -> None:
@@ -84,16 +84,16 @@ class Finalization:
         self.tracking.log_text(run_id, text, SWEEP_FILE)
 
     def restore(self, executor: Executor) -> tuple[list[RunRecord], list[int]]:
-        """Bring every finished trial to MLflow exactly once.
+        """Log every finished trial to MLflow exactly once.
 
-        A trial that another living worker finished is awaited; one that is in no outbox any more is trained again.
+        Trials that another living worker finished are awaited; those that are in no spool any more are trained again.
 
         Returns:
             The one run of each trial, and the numbers of the trials that were trained again.
         """
         session, restored = self.session, []
         while lost := self._lost(runs := self.tracking.trial_runs(self.run)):
-            waiting = {entry.trial: entry for entry in session.outbox.entries(session.study.name)}
+            waiting = {entry.trial: entry for entry in session.spool.entries(session.study.name)}
             dead = session.worker.dead_workers()
             before = session.delivery.delivered
             for trial in lost:
@@ -105,11 +105,11 @@ class Finalization:
             session.drain()
             pause = 0.0 if session.delivery.delivered > before else TICK
             signals.sleep(pause, session.options.interrupted)
-        counted = {each.trial: each.run_id for each in reversed(runs)}  # of a trial's runs the first counts
+        counted = {each.trial: each.run_id for each in reversed(runs)}  # of a trial's runs the first is valid
         for each in runs:
             if each.run_id != counted[each.trial]:
                 self.tracking.delete_run(each.run_id)
-        return counting(runs), restored
+        return valid_runs(runs), restored
 
     def _lost(self, runs: list[RunRecord]) -> list[Trial]:
         """The finished trials that have no ended run."""
@@ -117,22 +117,22 @@ class Finalization:
         return [trial for trial in self.session.study.trials() if trial.is_finished and trial.number not in ended]
 
     def train_again(self, executor: Executor, trial: Trial) -> Entry:
-        """Train a finished trial again, to the same bits, and write it to the outbox.
+        """Train a finished trial again, with the same bits, and write it to the spool.
 
         Raises:
-            UsageError: the trial's params are not the sweep's. StoreError: the outbox cannot be written.
+            UsageError: the trial's params are not those of the sweep. StoreError: the spool cannot be written.
         """
-        outbox, sweep = self.session.outbox, self.session.study.sweep
+        spool, sweep = self.session.spool, self.session.study.sweep
         began = trial.started.timestamp() if trial.started else time.time()
         settings = sweep.settings(trial.params, seeds=int(trial.attrs.get("networks", 0)) or None)
         if trial.state == "FAIL":
             reason = str(trial.attrs.get("error", "unknown"))
-            return write_failed(outbox, sweep, trial.number, settings, reason, began)
+            return write_failed(spool, sweep, trial.number, settings, reason, began)
         epochs = int(trial.attrs.get("epochs", settings.epochs))
         trained = jobs.train(executor, settings, np.arange(settings.seeds), self.session.workers, until=epochs)
         dropped = trial.attrs.get("race") == DROPPED
         state: FinishedState = "PRUNED" if trial.state == "PRUNED" else "COMPLETE"
         entry, _ = write_trained(
-            outbox, sweep, trial.number, settings, trained, state, epochs=epochs, began=began, dropped=dropped
+            spool, sweep, trial.number, settings, trained, state, epochs=epochs, began=began, dropped=dropped
         )
         return entry

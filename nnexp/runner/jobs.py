@@ -1,6 +1,6 @@
-"""The training of trials as jobs, packed into tasks for a pool: what a pool's process receives, and what it returns.
+"""The training of trials as jobs, which are packed into tasks for a training pool.
 
-Everything here is plain frozen values; the pool's processes know nothing of Optuna, MLflow or files.
+A process of the pool receives and returns plain values; it does not access Optuna, MLflow or files.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from nnexp.search.sweep_file import Sweep
 from nnexp.training import trainer
 from nnexp.training.result import TrainingResult, concatenate
 
-#: The most networks in a task. Networks that never stop leave the trainer's tiles nearly empty at the end: 5,000 epochs
-#: are 150,000 calls of NumPy however few networks are left, so that few large tasks cost less than many small ones.
+#: The most networks in a task. Few large tasks cost less than many small ones: 5,000 epochs need 150,000 calls of NumPy
+#: even if few networks are left in the trainer's tiles at the end.
 TASK_NETWORKS = 32768
-#: The fewest, where there are that many: below this the fixed cost of NumPy's calls dominates.
+#: The fewest networks in a task, if there are as many; below this the fixed cost of NumPy's calls dominates.
 TASK_NETWORKS_LOW = 512
-#: Batches in training at once where a suggestion does not depend on earlier results, so that the pool is never idle.
+#: Batches in training at once if suggestions do not depend on earlier results, so that the pool is never idle.
 LOOKAHEAD = 3
 #: The same for a race, whose rounds have few networks of each trial.
 RACE_LOOKAHEAD = 16
@@ -73,7 +73,7 @@ class JobResult:
 
 
 def run_jobs(jobs: Sequence[Job]) -> list[JobResult]:
-    """Train and grade ``jobs`` (all to the same ``until``) side by side; runs in a process of the pool."""
+    """Train and grade ``jobs`` (all to the same ``until``) together; runs in a process of the pool."""
     began = time.perf_counter()
     results = trainer.advance([job.start or trainer.start(job.settings, job.index) for job in jobs], jobs[0].until)
     grades = [grade(result) for result in results]
@@ -102,7 +102,7 @@ def submit(pool: Executor, jobs: Iterable[Job], workers: int) -> list[Future[lis
 
 
 def pack(jobs: Sequence[Job], workers: int) -> Iterator[list[Job]]:
-    """Group jobs into tasks of one shape and one ``until``: few tasks of equal size, but several for every worker."""
+    """Group jobs of one shape and one ``until`` into few tasks of equal size, but several for every worker."""
     total = sum(len(job.index) for job in jobs)
     limit = int(np.clip(total // (3 * workers), TASK_NETWORKS_LOW, TASK_NETWORKS))
     groups: dict[tuple[object, ...], list[Job]] = {}

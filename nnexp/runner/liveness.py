@@ -1,6 +1,6 @@
-"""A worker's sign of life: a file that it touches while it works, and whose age a container's probe reads.
+"""The health check of a worker: it touches a file while it works, and a container's probe checks the file's age.
 
-Light on purpose: a probe starts a process every half minute on the cores that the worker uses.
+This module imports no library, since a probe starts a process every half minute on the cores that the worker uses.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LONGEST_STEP = 3600.0
 
 
 @contextmanager
-def shown() -> Iterator[Callable[[], None]]:
-    """Touch the file from a thread for the time of the block; yields what the block has to call between its steps.
+def keep_touching() -> Iterator[Callable[[], None]]:
+    """Touch the file from a thread for the time of the block; yields a function to call between the block's steps.
 
     A block that does not call it for `LONGEST_STEP` seconds hangs, and its file is not touched any more.
     """
@@ -51,7 +51,7 @@ def shown() -> Iterator[Callable[[], None]]:
 
 
 def check() -> str:
-    """Check that a worker of this user on this machine is alive; returns a line that says so.
+    """Check that a worker of this user on this machine is alive; returns ``healthy``.
 
     Raises:
         NnexpError: there is none, or its file was not touched for too long.
@@ -66,5 +66,5 @@ def check() -> str:
 
 
 def _file() -> Path:
-    """The file; its name holds the user, its directory is the system's for temporary files."""
+    """The file: its name contains the user id, its directory is that of temporary files."""
     return Path(tempfile.gettempdir()) / f"nnexp-worker-{os.getuid()}"

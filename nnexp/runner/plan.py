@@ -1,4 +1,4 @@
-"""What a sweep will take, estimated before it is run: `nnexp sweep FILE --dry-run`."""
+"""The time, disk space and memory that a sweep needs, estimated before it is run: `nnexp sweep FILE --dry-run`."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ SAMPLE_NETWORKS, SAMPLE_EPOCHS = 512, 200
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep will take; bytes and seconds are estimates.
+    """What a sweep needs; bytes and seconds are estimates.
 
     Attributes:
-        networks: in all, with adaptive seeds at most.
-        epochs: per network, at most.
-        metric_rows: that MLflow stores.
-        disk_bytes: of MLflow's store.
-        memory_bytes: of all the networks in training at once.
-        seconds: at most; networks that stop early and pruned trials take less.
+        networks: of all trials together; with adaptive seeds the most.
+        epochs: the most per network.
+        metric_rows: rows of metrics in MLflow's store.
+        disk_bytes: disk space of MLflow's store.
+        memory_bytes: memory of all networks that are in training at once.
+        seconds: the most; networks that stop early and pruned trials need less.
         jobs: processes that train.
     """
 
@@ -67,7 +67,7 @@ class Plan:
 
 
 def plan(sweep: Sweep, jobs: int | None = None) -> Plan:
-    """What ``sweep`` will take; trains a small sample of it to estimate the time."""
+    """Estimate what ``sweep`` needs; a small sample of it is trained to estimate the time."""
     jobs = jobs or pool.default_jobs()
     seeds = sweep.seeds if isinstance(sweep.seeds, int) else sweep.seeds.max
     networks = sweep.trials * seeds
@@ -114,7 +114,7 @@ def seconds_per_epoch(settings: Settings) -> float:
 
 
 def _size(count: float) -> str:
-    """Bytes as people read them: ``12 MB``, ``3.4 TB``."""
+    """Bytes as text: ``12 MB``, ``3.4 TB``."""
     for unit in ("MB", "GB"):
         if count < 1e9:
             return f"{count / 1e6:,.0f} {unit}"
@@ -123,7 +123,7 @@ def _size(count: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Seconds as people read them: ``40 s``, ``2.5 min``, ``3.1 hours``, ``12 days``, ``4.0 years``."""
+    """Seconds as text: ``40 s``, ``2.5 min``, ``3.1 hours``, ``12.0 days``, ``4.0 years``."""
     for unit, length, most in (("s", 1, 60), ("min", 60, 3600), ("hours", 3600, 86400), ("days", 86400, 365 * 86400)):
         if seconds < most:
             return f"{seconds / length:.{0 if unit == 's' else 1}f} {unit}"

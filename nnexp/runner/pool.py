@@ -5,16 +5,21 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from typing import Any, ParamSpec, TypeVar
+from multiprocessing import forkserver, resource_tracker, util
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from nnexp.errors import NnexpError, UsageError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+#: Seconds that `exit_at_once` takes at most.
+CLEAN_UP_LIMIT = 0.5
 
 _FORMS = "inline, processes, processes:N, dask://HOST:PORT"
 
@@ -74,7 +79,7 @@ def open_pool(spec: str = "processes", jobs: int | None = None) -> Executor:
 
 
 def abandon(pool: Executor) -> None:
-    """End a pool at once, with whatever it is training; the trials in training are handed back elsewhere."""
+    """End a pool at once, with all its tasks; the caller hands back the trials in training."""
     processes = list((getattr(pool, "_processes", None) or {}).values())  # Python 3.14 has kill_workers
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
@@ -82,7 +87,7 @@ def abandon(pool: Executor) -> None:
 
 
 def broken(error: BrokenExecutor) -> NnexpError:
-    """The error that tells a user of a broken pool."""
+    """The error for the user of a broken pool."""
     return NnexpError(f"the training pool broke ({str(error) or type(error).__name__}); try again, with fewer --jobs")
 
 
@@ -99,24 +104,75 @@ def _processes(workers: int) -> Executor:
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(["nnexp.training.trainer", "nnexp.recovery.grades"])
-    return concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker)
+        _start_fork_server()
+    return concurrent.futures.ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_prepare_worker, initargs=(_own_directory(),)
+    )
 
 
-def _prepare_worker() -> None:
-    """Set up a process of the pool: SIGINT is left to the parent, BLAS has one thread, the parent's exit ends it."""
+def _start_fork_server() -> None:
+    """Start the process that forks the pool's, unless it runs, with SIGINT blocked, which all of them inherit.
+
+    A terminal's Ctrl-C reaches all processes of the group. It is this process that acts on it; the others would print
+    the traceback of a KeyboardInterrupt wherever they are, while they import NumPy for instance.
+    """
+    resource_tracker.ensure_running()  # first, since it unblocks SIGINT when it has started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _own_directory() -> str | None:
+    """This process's temporary directory, with the fork server's socket; None if it uses that of its parent."""
+    config: dict[str, str] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    return config.get("tempdir") if multiprocessing.parent_process() is None else None
+
+
+def _prepare_worker(directory: str | None) -> None:
+    """Set up a process of the pool: SIGINT is left to the parent, BLAS has one thread, the parent's exit ends it.
+
+    Args:
+        directory: the parent's `_own_directory`.
+    """
     from nnexp.training import blas
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there is no fork server
     blas.use_one_thread()
-    threading.Thread(target=_exit_with_parent, name="nnexp-parent", daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(directory,), name="nnexp-parent", daemon=True).start()
 
 
-def _exit_with_parent() -> None:
+def _exit_with_parent(directory: str | None) -> None:
     """Exit when the parent process has ended, even by SIGKILL: the pipe between the two closes."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        _remove(directory)  # after SIGKILL the parent cannot
         os._exit(1)
+
+
+def exit_at_once(status: int) -> NoReturn:
+    """End this process without the exit handlers of the libraries, which may wait for a store or for a thread.
+
+    The pool's processes, their semaphores and their temporary directory are removed.
+    """
+    cleaner = threading.Thread(target=_clean_up, name="nnexp-clean-up", daemon=True)
+    cleaner.start()
+    cleaner.join(CLEAN_UP_LIMIT)
+    os._exit(status)
+
+
+def _clean_up() -> None:
+    for process in multiprocessing.active_children():
+        process.kill()
+    util._run_finalizers(0)  # type: ignore[attr-defined]  # those of semaphores, which else are reported as leaked
+    _remove(_own_directory())
+
+
+def _remove(directory: str | None) -> None:
+    if directory is not None:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _dask(address: str) -> Executor:
@@ -164,7 +220,7 @@ def _copy_result(inner: Future[T], outer: Future[T]) -> None:
     try:
         outer.set_result(inner.result())
     except (KilledWorker, CancelledError) as error:
-        failure = BrokenExecutor(f"the Dask cluster gave a task up: {error}")
+        failure = BrokenExecutor(f"the Dask cluster gave up a task: {error}")
         failure.__cause__ = error
         outer.set_exception(failure)
     except Exception as error:  # the task's own, raised again by result()

@@ -1,4 +1,4 @@
-"""Checks before the first trial of what would fail later; each problem is one line that says what to do."""
+"""Checks before the first trial for problems that would stop the sweep later; each is one line with what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check(stores: Stores, sweep: str | None = None) -> None:
     """Do nothing if the stores can be used.
 
     Raises:
-        StoreError: they cannot; it names every problem and what to do.
+        StoreError: they cannot; the message names every problem and what to do.
     """
     if found := problems(stores, sweep):
         raise StoreError("; also: ".join(found))
@@ -71,7 +71,7 @@ def _tracking(uri: str, sweep: str | None) -> list[str]:
         tracking.sweeps()
         found = tracking.find_sweep(sweep) if sweep is not None else None
         if found is not None:
-            # What is there is written again, which needs the same rights as the runs and files to come.
+            # Write the existing values again, which needs the same rights as the runs and files of the sweep.
             tracking.set_tags(found.run_id, {SWEEP: found.name})
             with contextlib.suppress(NotFoundError):  # lost or truncated; the sweep writes it first
                 tracking.log_text(found.run_id, tracking.text(found.run_id, SWEEP_FILE), SWEEP_FILE)

@@ -1,4 +1,4 @@
-"""How far a sweep is, as its worker reports it."""
+"""The progress of a sweep, as shown to the user by its worker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a sweep is.
+    """The progress of a sweep.
 
     Attributes:
         done: trials finished, of ``total``; ``failed`` of them were set aside.

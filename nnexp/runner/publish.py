@@ -1,7 +1,7 @@
-"""A finished sweep's results, written to where a reader of MLflow's UI looks.
+"""Publishing the results of a finished sweep in MLflow.
 
-The parent run gets the summary's tables, the report and the best network as a model under the registry's alias; parent
-run and experiment get the answer as their description; the ten best runs get a tag and a figure.
+The parent run gets the tables of the summary, the report, and the best network as a registered model. The answer
+becomes the description of the parent run and of the experiment. The ten best runs get a tag and a figure.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from nnexp.analysis.summary import Summary
 from nnexp.errors import NotFoundError
 from nnexp.recovery import alignment, networks_table
 from nnexp.study import SweepStudy
-from nnexp.tracking import registry
-from nnexp.tracking.schema import SweepRun
+from nnexp.tracking import registry, saved_view
+from nnexp.tracking.schema import REPORT, SweepRun
 from nnexp.tracking.store import Tracking
 
 #: The tag of the best runs, and their number.
@@ -37,7 +37,7 @@ def publish(study: SweepStudy, tracking: Tracking, run: SweepRun, found: SweepRe
         tracking: where its runs are.
         run: the parent run.
         found: its trials' runs, with the play-off.
-        executor: draws the figures of the best networks while the report is made here.
+        executor: draws the figures of the best networks while this process makes the report.
 
     Raises:
         StoreError: the tracking store cannot be written.
@@ -52,10 +52,10 @@ def publish(study: SweepStudy, tracking: Tracking, run: SweepRun, found: SweepRe
         files = Path(directory)
         for ending in ("txt", "md", "csv", "json", "parquet"):
             formats.write(summary, files / f"summary.{ending}")
-        (files / results.REPORT).write_text(found.report(summary, outcomes), encoding="utf-8")
+        (files / REPORT).write_text(found.report(summary, outcomes), encoding="utf-8")
         _mark_best(tracking, found, summary, figures)
-        standing = _register(tracking, run, summary)
-        tracking.finish_sweep(run, files, _description(summary, standing, run))
+        registration = _register(tracking, run, summary)
+        tracking.finish_sweep(run, files, _description(summary, registration, run))
     return summary
 
 
@@ -68,7 +68,7 @@ def _draw(tracking: Tracking, summary: Summary, executor: Executor) -> dict[str,
     """Start to draw the best network of each of the best runs beside the hand-designed one.
 
     Returns:
-        The future content of a PNG file by run; a run whose best network is lost or has diverged has none.
+        Run -> the future content of a PNG file; without the runs whose best network is lost or has diverged.
     """
     figures = {}
     for rank, run_id in enumerate(_best_runs(summary), 1):
@@ -115,13 +115,13 @@ def _register(tracking: Tracking, run: SweepRun, summary: Summary) -> registry.R
     )
 
 
-def _description(summary: Summary, standing: registry.Registration | None, run: SweepRun) -> str:
+def _description(summary: Summary, registration: registry.Registration | None, run: SweepRun) -> str:
     """The description of the parent run: the answer in words, and where to find more."""
-    here = f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
-    lines = [*summary.answer, ""]
-    lines.append(f"- [the report]({here}/artifacts/{results.REPORT}), with figures and every table")
-    lines.append("- the settings, best first: *Views* above the table of runs")
+    best_first, charts = (saved_view.page(run.experiment_id, view) for view in (saved_view.RANKING, saved_view.CHARTS))
+    first, *others = summary.answer
+    lines = [f"[The report]({saved_view.run_page(run, REPORT)}), with figures and every table. {first}", *others, ""]
+    lines.append(f"- the settings, [best first]({best_first}) and [as charts]({charts})")
     lines.append("- the ten best runs have the tag `best` and a figure of their best network")
-    if standing is not None:
-        lines.append(f"- {standing.line}")
+    if registration is not None:
+        lines.append(f"- {registration.line}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Repair of what `doctor` finds: what was lost is trained or written again, and what is too much is removed."""
+"""Repairing the faults that `doctor` finds: lost data is trained or written again, and surplus data is removed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from nnexp.tracking.schema import ENDED, SWEEP_FILE
 
 
 def deliver(study: SweepStudy, stores: Stores, interrupted: SignalCheck) -> None:
-    """Deliver the finished trials of a sweep that wait in the outbox.
+    """Deliver the finished trials of a sweep that wait in the spool.
 
     Raises:
-        StoreError: the tracking store did not take some of them; they still wait. Interrupted: a signal.
+        StoreError: the tracking store refused some of them, which still wait. Interrupted: a signal.
     """
     with joined(study, stores, Options(interrupted)) as session:
         session.deliver_leftovers()
@@ -30,21 +30,21 @@ def deliver(study: SweepStudy, stores: Stores, interrupted: SignalCheck) -> None
 def repair(
     study: SweepStudy, stores: Stores, interrupted: SignalCheck, damaged: Iterable[int], *, finalize: bool
 ) -> None:
-    """Repair a sweep's stores, as far as it is possible, unless workers are at work on it.
+    """Repair a sweep's stores, as far as possible, unless workers are working on it.
 
     Args:
         study: the sweep's study.
-        stores: where its runs and its outbox are.
+        stores: where its runs and its spool are.
         interrupted: returns the number of a signal that asked for the end, or None.
         damaged: trials whose runs are to be written again.
-        finalize: publish the results of a finished sweep again, too.
+        finalize: also publish the results of a finished sweep again.
 
     Raises:
-        StoreError: a store failed. NnexpError: the training pool failed. Interrupted: a signal. A second call repairs
-            what is left.
+        StoreError: a store failed. NnexpError: the training pool failed. Interrupted: a signal. A second call continues
+            the repair.
     """
     if (finished := study.counts().finished) > study.sweep.trials:
-        # Trials cannot be removed from a study, and these are as good as the others.
+        # Trials cannot be removed from a study, and these are valid as well.
         study = SweepStudy.create(study.store, study.sweep.replace(trials=finished))
     if study.live_workers():
         return
@@ -53,7 +53,7 @@ def repair(
         finalization = Finalization(session, session.parent.tracking, session.parent.run)
         finalization.tracking.log_text(finalization.run.run_id, study.sweep.text, SWEEP_FILE)
         _reclaim(session)
-        _clean_outbox(session)
+        _clean_spool(session)
         session.deliver_leftovers()
         session.drain()
         with session.training_pool() as executor:
@@ -77,10 +77,10 @@ def _reclaim(session: Session) -> None:
         signals.sleep(min(0.5, lease / 8), session.options.interrupted)
 
 
-def _clean_outbox(session: Session) -> None:
-    """Remove damaged entries from the outbox, and those of trials that are to be trained again."""
+def _clean_spool(session: Session) -> None:
+    """Remove damaged entries from the spool, and those of trials that are to be trained again."""
     finished = {trial.number for trial in session.study.trials() if trial.is_finished}
-    for entry in session.outbox.entries(session.study.name):
+    for entry in session.spool.entries(session.study.name):
         try:
             entry.read()
         except StoreError:
@@ -91,14 +91,14 @@ def _clean_outbox(session: Session) -> None:
 
 
 def _write_again(finalization: Finalization, executor: Executor, damaged: Iterable[int]) -> None:
-    """Write the results of damaged trials to the outbox again, and only then delete their runs."""
+    """Write the results of damaged trials to the spool again, and only then delete their runs."""
     trials = {trial.number: trial for trial in finalization.session.study.trials()}
     runs = finalization.tracking.trial_runs(finalization.run)
     for number in damaged:
         try:
             finalization.train_again(executor, trials[number])
         except UsageError:
-            continue  # another program's trial: its params are not the sweep's
+            continue  # a trial of another program: its params are not those of the sweep
         for run in runs:
             if run.trial == number:
                 finalization.tracking.delete_run(run.run_id)

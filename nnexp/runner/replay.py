@@ -1,4 +1,4 @@
-"""A run trained again from its params, and compared to the bit with the networks in its artifact."""
+"""Training a run again from its params, and comparing every bit with the networks in its artifact."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nnexp.tracking.schema import EPOCHS
 from nnexp.tracking.store import Tracking
 from nnexp.training import trainer
 
-#: What may explain a difference -> the tag of the run that recorded it.
+#: Possible cause of a difference -> the tag of the run that holds it.
 ENVIRONMENT = {"nnexp": "nnexp.version", "numpy": "nnexp.numpy_version", "cpu": "nnexp.cpu_features"}
 
 
@@ -23,7 +23,7 @@ class Replay:
     """The result of a replay.
 
     Attributes:
-        identical: whether every weight of every network is the same, to the bit.
+        identical: whether every weight of every network has the same bits.
         difference: the first weight that differs, in words; empty if they are identical.
         recorded, here: versions and CPU features of the run, and of this machine.
     """
@@ -37,7 +37,7 @@ class Replay:
 
     @property
     def text(self) -> str:
-        """In words."""
+        """The result in words."""
         if self.identical:
             return f"identical: all weights of {self.networks:,} networks"
         changed = [

@@ -1,4 +1,4 @@
-"""Calls to a tracking store that does not answer, repeated for a bounded time; a signal ends the wait."""
+"""Repeating calls to a tracking store that does not answer, for a limited time; a signal ends the wait."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Retry:
 
     Attributes:
         interrupted: returns the number of a signal that asked for the end, or None.
-        notify: is told, in one line each, that the store does not answer and that it answers again.
-        seconds: for which a call is repeated.
+        notify: receives a line when the store does not answer, and when it answers again.
+        seconds: the time for which a call is repeated.
     """
 
     interrupted: SignalCheck
@@ -33,10 +33,10 @@ class Retry:
     seconds: float = LIMIT
 
     def call(self, work: Callable[[], T]) -> T:
-        """The result of ``work``, which must be safe to repeat after any part of it was done.
+        """The result of ``work``, which must be safe to repeat even after a part of it was done.
 
         Raises:
-            UnreachableError: the store did not answer in all that time.
+            UnreachableError: the store did not answer within ``seconds``.
             Interrupted: a signal.
         """
         calls = Retrying(
@@ -54,4 +54,4 @@ class Retry:
 
     def _notify_first(self, state: RetryCallState) -> None:
         if state.attempt_number == 1 and state.outcome is not None:
-            self.notify(f"{state.outcome.exception()}. Tried again for {self.seconds:.0f} s")
+            self.notify(f"{state.outcome.exception()}. Trying again for {self.seconds:.0f} s")

@@ -1,4 +1,4 @@
-"""A worker on every open sweep of a shared store: a batch job, or a service."""
+"""A worker on all open sweeps of a shared store: a batch job, or a service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nnexp.runner.sweeps import work_on
 from nnexp.stores import Stores
 from nnexp.study import Store, SweepStudy, open_storage
 
-#: Seconds between two looks for open sweeps, and until a sweep that failed is tried again.
+#: Seconds between two searches for open sweeps, and until a sweep that failed is tried again.
 POLL, SET_ASIDE = 2.0, 30.0
 
 
@@ -40,9 +40,9 @@ def work(
         drain: end when nothing is left, instead of waiting for more.
         max_minutes: claim no trial after this long, and end.
         jobs: processes that train.
-        pool: as `pool.open_pool` takes it.
-        offline: leave the runs in the outbox.
-        progress: is called, often, with how far the present sweep is.
+        pool: the training pool, see `pool.open_pool`.
+        offline: leave the runs in the spool.
+        progress: is called regularly with the progress of the current sweep.
 
     Raises:
         NotFoundError: a named sweep is not there.
@@ -51,7 +51,7 @@ def work(
         Interrupted: a signal; the trials in training were handed back.
     """
     deadline = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
-    with signals.handled() as signalled, open_storage(stores.storage) as storage, liveness.shown() as step:
+    with signals.handled() as signalled, open_storage(stores.storage) as storage, liveness.keep_touching() as step:
 
         def interrupted() -> int | None:
             step()
@@ -85,11 +85,11 @@ def work(
 
 
 def _failure(study: SweepStudy, stores: Stores, options: Options, *, named: bool) -> Exception | None:
-    """Work on one sweep; returns what went wrong with this sweep, if anything did.
+    """Work on one sweep; returns the failure of this sweep or of its stores, or None.
 
     Raises:
-        NotFoundError: a sweep that was named is gone; any other that was deleted meanwhile is simply left.
-        NnexpError, MemoryError: the fault is not the sweep's or its stores'. Interrupted: a signal.
+        NotFoundError: a sweep that was named was deleted; one that was not named is ignored.
+        NnexpError, MemoryError: a failure that is not of the sweep or its stores. Interrupted: a signal.
     """
     try:
         work_on(study, stores, options)
@@ -102,19 +102,19 @@ def _failure(study: SweepStudy, stores: Stores, options: Options, *, named: bool
         log.warning("nnexp: sweep %r was deleted", study.name)
     except (NnexpError, MemoryError):
         raise
-    except Exception as error:  # a bug that one sweep meets must not keep a service from the others
+    except Exception as error:  # a bug in one sweep must not keep a service from the others
         log.warning("nnexp: sweep %r is set aside: unexpected %s: %s", study.name, type(error).__name__, error)
         return error
     return None
 
 
 def open_studies(storage: Store, names: Sequence[str], *, offline: bool) -> list[SweepStudy]:
-    """The sweeps with something left to do, without those that were stopped.
+    """The sweeps that have work left and were not stopped.
 
     Args:
         storage: the study store.
-        names: those asked for; none for all.
-        offline: whether a sweep whose budget is met is done, since an offline worker does not finalize it.
+        names: the sweeps to consider; none for all.
+        offline: leave out sweeps whose trials are all finished, since an offline worker does not finalize them.
 
     Raises:
         NotFoundError: a named sweep is not there.
@@ -123,7 +123,7 @@ def open_studies(storage: Store, names: Sequence[str], *, offline: bool) -> list
     for name in names or [each.name for each in SweepStudy.list_all(storage)]:
         try:
             study = SweepStudy.open(storage, name)
-            # The cheap questions first: a service asks them every two seconds.
+            # The cheap checks first: a service makes them every two seconds.
             if not (study.stop_requested() or is_finalized(study) or (offline and study.is_done())):
                 found.append(study)
         except NotFoundError:

@@ -1,4 +1,4 @@
-"""A worker's session on one sweep: what it opens, holds, and hands back when it ends, however it ends."""
+"""A worker's session on one sweep: what it opens and holds, and always hands back at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from nnexp.errors import NnexpError, StoreError
-from nnexp.network.reference import has_reference
 from nnexp.runner import pool, signals
 from nnexp.runner.progress import Progress
 from nnexp.runner.retry import Retry
@@ -21,13 +20,13 @@ from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Worker
 from nnexp.tracking import child_run, saved_view
 from nnexp.tracking.delivery import Delivery
-from nnexp.tracking.outbox import Outbox
 from nnexp.tracking.schema import SweepRun
+from nnexp.tracking.spool import Spool
 from nnexp.tracking.store import Tracking
 
 log = logging.getLogger("nnexp")
 
-#: Seconds at the end of a session for what waits to be delivered, and as long again for what is being delivered.
+#: Seconds at the end of a session for the entries that wait for delivery, and again for the entry being delivered.
 CLOSING_TIME = 1.25
 #: Seconds for which `Session.drain` waits for a store that does not answer.
 DRAIN_LIMIT = 60.0
@@ -42,10 +41,10 @@ class Options:
     Attributes:
         interrupted: returns the number of a signal that asked for the end, or None.
         jobs: processes that train; None for one per core.
-        pool: as `pool.open_pool` takes it.
-        offline: leave finished trials in the outbox.
-        progress: is called, often, with how far the sweep is.
-        deadline: `time.monotonic` after which no trial is claimed.
+        pool: the training pool, see `pool.open_pool`.
+        offline: leave finished trials in the spool.
+        progress: is called regularly with the progress of the sweep.
+        deadline: value of `time.monotonic` after which no trial is claimed.
     """
 
     interrupted: SignalCheck
@@ -66,11 +65,11 @@ class Parent:
 
 @dataclass(frozen=True)
 class Session:
-    """A worker at work on one sweep, by `joined`.
+    """A worker's session on one sweep, opened by `joined`.
 
     Attributes:
-        parent: where finished trials are delivered to; None offline.
-        outbox: where they wait. delivery: the thread that delivers them.
+        parent: the parent run to which finished trials are delivered; None offline.
+        spool: where they wait. delivery: the thread that delivers them.
         retry: repeats calls to the tracking store while it does not answer.
         workers: how many tasks the training pool runs at once.
     """
@@ -78,7 +77,7 @@ class Session:
     study: SweepStudy
     worker: Worker
     parent: Parent | None
-    outbox: Outbox
+    spool: Spool
     delivery: Delivery
     retry: Retry
     options: Options
@@ -113,9 +112,9 @@ class Session:
             pool.abandon(executor)
 
     def deliver_leftovers(self) -> None:
-        """Deliver what an earlier process left in the outbox, of trials that are finished in the study."""
+        """Deliver the entries that an earlier process left in the spool, if their trials are finished in the study."""
         finished = {trial.number for trial in self.study.trials() if trial.is_finished}
-        for entry in self.outbox.entries(self.study.name):
+        for entry in self.spool.entries(self.study.name):
             if entry.trial in finished:
                 self.delivery.put(entry, fresh=False)
 
@@ -123,8 +122,8 @@ class Session:
         """Wait until every finished trial of this session is delivered.
 
         Raises:
-            StoreError: the store did not answer for `DRAIN_LIMIT` seconds, or refused an entry; what was not delivered
-                waits in the outbox.
+            StoreError: the store did not answer for `DRAIN_LIMIT` seconds, or refused an entry; entries that were not
+                delivered stay in the spool.
             Interrupted: a signal.
         """
         delivery, limit = self.delivery, time.monotonic() + DRAIN_LIMIT
@@ -142,7 +141,7 @@ class Session:
 
 @contextlib.contextmanager
 def joined(study: SweepStudy, stores: Stores, options: Options) -> Iterator[Session]:
-    """Join a sweep as a worker for the block; afterwards deliver what can be delivered and hand back the rest.
+    """Join a sweep as a worker for the block; at its end deliver the finished trials and hand back the others.
 
     Raises:
         StoreError: a store failed, did not answer for too long, or holds the runs of another study of that name.
@@ -153,12 +152,12 @@ def joined(study: SweepStudy, stores: Stores, options: Options) -> Iterator[Sess
     if not options.offline:
         tracking = retry.call(lambda: Tracking(stores.tracking_uri))
         parent = Parent(tracking, prepare_parent_run(study, tracking, retry))
-    outbox = Outbox(stores.spool)
-    outbox.clean()
+    spool = Spool(stores.spool)
+    spool.clean()
     worker = Worker.join(study)
     delivery = open_delivery(parent, study.sweep.lease)
     with _leaving(worker, delivery), worker.keep_beating():
-        yield Session(study, worker, parent, outbox, delivery, retry, options, options.jobs or pool.default_jobs())
+        yield Session(study, worker, parent, spool, delivery, retry, options, options.jobs or pool.default_jobs())
 
 
 @contextlib.contextmanager
@@ -167,7 +166,7 @@ def _leaving(worker: Worker, delivery: Delivery) -> Iterator[None]:
         yield
     except BaseException:
         delivery.close(CLOSING_TIME)
-        with contextlib.suppress(NnexpError):  # the block's own error says more; others detect a worker that is gone
+        with contextlib.suppress(NnexpError):  # the block raised the more useful error; others will detect the death
             worker.leave()
         raise
     delivery.close(CLOSING_TIME)
@@ -175,7 +174,7 @@ def _leaving(worker: Worker, delivery: Delivery) -> Iterator[None]:
 
 
 def open_delivery(parent: Parent | None, lease: float) -> Delivery:
-    """The delivery of finished trials to the sweep's runs; without a parent run they stay in the outbox."""
+    """The delivery of finished trials to the sweep's runs; without a parent run they stay in the spool."""
     if parent is None:
         return Delivery(None, log.warning)
     return Delivery(
@@ -203,15 +202,8 @@ def prepare_parent_run(study: SweepStudy, tracking: Tracking, retry: Retry) -> S
     run = retry.call(lambda: tracking.ensure_sweep(sweep.name, text=sweep.text, note=note, tags=tags, study=identity))
     if not retry.call(lambda: tracking.has_dataset(run.run_id)):  # logged last, so that it is missing after a kill
         task = sweep.truth_table
-        view = saved_view.ranking(
-            tuple(sweep.searched),
-            sweep.objective[0],
-            ascending=sweep.directions[0] == "minimize",
-            has_reference=has_reference(task),
-            now_ms=int(time.time() * 1000),
-        )
-        key = saved_view.PREFIX + saved_view.RANKING
-        retry.call(lambda: tracking.set_experiment_tag(run.experiment_id, key, view))
+        for key, view in saved_view.tags(sweep, int(time.time() * 1000)).items():
+            retry.call(partial(tracking.set_experiment_tag, run.experiment_id, key, view))
         label = "task" if task.is_custom else task.spec
         retry.call(lambda: tracking.log_dataset(run.run_id, label, task.inputs, task.targets))
     if not is_finalized(study):

@@ -1,9 +1,8 @@
-"""SIGINT and SIGTERM as a request to end in good order, within seconds whatever the program is doing."""
+"""SIGINT and SIGTERM as a request for an orderly end, within seconds whatever the program is doing."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -11,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from nnexp.errors import Interrupted
+from nnexp.runner import pool
 
 #: Returns the number of the signal that asked for the end, or None.
 SignalCheck = Callable[[], int | None]
@@ -22,9 +22,9 @@ _TICK = 0.1
 
 @contextlib.contextmanager
 def handled() -> Iterator[SignalCheck]:
-    """Handle SIGINT and SIGTERM for the body; yields a function that returns the first signal's number, or None.
+    """Handle SIGINT and SIGTERM in the body; yields a function that returns the first signal's number, or None.
 
-    A body that checks in time ends in good order. Otherwise it is interrupted wherever it is. If its clean-up hangs too
+    A body that calls it in time ends orderly. Otherwise it is interrupted wherever it is. If its clean-up hangs as well
     (a store that does not answer), the process exits as if it were killed, and the next start recovers. A second SIGINT
     has the same effect at once. Outside the main thread, where Python delivers no signals, nothing is handled.
 
@@ -99,9 +99,9 @@ class _Handler:
             self.interrupting = False
             if not self.seen:
                 self.seen = self.raised = True
-                raise KeyboardInterrupt  # few libraries mistake it for an error of their own
+                raise KeyboardInterrupt  # few libraries catch it
         elif number == signal.SIGINT:
-            os._exit(128 + number)
+            pool.exit_at_once(128 + number)
 
     def _enforce(self) -> None:
         """Interrupt a body that does not check, then end the process."""
@@ -111,6 +111,6 @@ class _Handler:
             signal.pthread_kill(threading.main_thread().ident or 0, self.number)  # ends a system call too
         if not self.finished.wait(EXIT_AFTER - INTERRUPT_AFTER):
             with contextlib.suppress(OSError):
-                sys.stderr.write("nnexp: ended without handing back; the next start takes back what was in flight\n")
+                sys.stderr.write("nnexp: ended at once; the next start takes back the trials that were in training\n")
                 sys.stderr.flush()
-            os._exit(128 + self.number)
+            pool.exit_at_once(128 + self.number)

@@ -1,4 +1,4 @@
-"""The sweeps of a study store, how far they are, and which workers are at work on them."""
+"""The sweeps of a study store, their progress and their workers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ class SweepState:
     """One sweep.
 
     Attributes:
-        state: "done", "stopped", "working" (a worker is at work) or "open".
-        finished, failed, running: numbers of trials. budget: trials wanted.
-        best: value of the first objective, None before the first.
-        workers: those alive: their names, the trials that they finished, and trials per minute (None for fewer than 2).
+        state: "done", "stopped", "working" (it has a worker) or "open".
+        finished, failed, running: numbers of trials. budget: the sweep's number of trials.
+        best: the best value of the first objective; None before the first trial is finished.
+        workers: of each current worker its name, the trials that it finished, and trials per minute (None for fewer
+            than 2).
     """
 
     name: str

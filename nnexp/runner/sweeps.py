@@ -1,4 +1,4 @@
-"""A sweep's life as its user sees it: run it, submit it to workers, stop it, delete it."""
+"""The operations on a sweep: run it, submit it to workers, stop it, delete it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nnexp.search import sweep_file
 from nnexp.search.sweep_file import Sweep
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
-from nnexp.tracking.outbox import Outbox
+from nnexp.tracking.spool import Spool
 from nnexp.tracking.store import Tracking
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ def sweep(
 
     Args:
         source: the path of a sweep file, or a sweep.
-        overrides: ``key=value`` over the file.
+        overrides: each ``key=value`` replaces a value of the file.
         stores: where studies and runs are; by default from the environment, else in the working directory.
         jobs: processes that train; by default one per core.
-        pool: as `pool.open_pool` takes it.
-        offline: leave the runs in the outbox; there is no summary then (None).
-        progress: is called, often, with how far the sweep is.
+        pool: the training pool, see `pool.open_pool`.
+        offline: leave the runs in the spool; the result is then None instead of a summary.
+        progress: is called regularly with the progress of the sweep.
 
     Raises:
         UsageError: a wrong file, or one that differs from the stored sweep of that name.
@@ -60,7 +60,7 @@ def sweep(
             study = SweepStudy.create(storage, plan)
             study.clear_stop()
             summary = None
-            if is_finalized(study) and not Outbox(stores.spool).entries(plan.name):
+            if is_finalized(study) and not Spool(stores.spool).entries(plan.name):
                 log.warning("nnexp: sweep %r is finished; nothing is left to do", plan.name)
             else:
                 options = Options(interrupted, jobs=jobs, pool=pool, offline=offline, progress=progress)
@@ -71,9 +71,9 @@ def sweep(
 
 
 def work_on(study: SweepStudy, stores: Stores, options: Options) -> Summary | None:
-    """Work on one sweep until its budget is met (by any worker), it is stopped, or the deadline is past.
+    """Work on one sweep until all its trials are finished (by any worker), it is stopped, or the deadline has passed.
 
-    The worker that finds the budget met also finalizes the sweep, unless another one does.
+    When all trials are finished, one of the workers finalizes the sweep.
 
     Returns:
         The summary, if this worker published it.
@@ -90,7 +90,7 @@ def work_on(study: SweepStudy, stores: Stores, options: Options) -> Summary | No
 
 
 def _finish(session: Session) -> Summary | None:
-    """Finalize a sweep whose budget is met, or mark a stopped one, where there is a parent run."""
+    """Finalize a sweep whose trials are all finished, or mark a stopped one; without a parent run do nothing."""
     if session.parent is None:
         return None
     tracking, run = session.parent.tracking, session.parent.run
@@ -102,10 +102,10 @@ def _finish(session: Session) -> Summary | None:
 
 
 def submit(plan: Sweep, *, stores: Stores) -> None:
-    """Put a sweep into the shared study store, for workers to find; submitting it again changes nothing.
+    """Add a sweep to the shared study store, where workers find it; submitting it again has no effect.
 
     Raises:
-        UsageError: one of that name is there with another file.
+        UsageError: a sweep of that name with another file exists.
         StoreError: the store cannot be opened.
     """
     with open_storage(stores.storage) as storage:
@@ -113,7 +113,7 @@ def submit(plan: Sweep, *, stores: Stores) -> None:
 
 
 def stop(name: str, *, stores: Stores) -> None:
-    """Ask all workers on a sweep to finish what they train and leave.
+    """Ask all workers on a sweep to finish the trials in training and to leave.
 
     Raises:
         NotFoundError: no such sweep.
@@ -123,20 +123,20 @@ def stop(name: str, *, stores: Stores) -> None:
 
 
 def delete(name: str, *, stores: Stores) -> None:
-    """Remove a sweep from the study store, the tracking store and the outbox.
+    """Remove a sweep from the study store, the tracking store and the spool.
 
     Raises:
         NotFoundError: it is in neither store.
-        NnexpError: workers are at work on it.
+        NnexpError: workers are working on it.
     """
     found = False
     with contextlib.suppress(NotFoundError), open_storage(stores.storage, create=False) as storage:
         study = SweepStudy.open(storage, name)
         if active := study.live_workers():
-            raise NnexpError(f"sweep {name!r}: {len(active)} workers are on it; first: nnexp stop {name}")
+            raise NnexpError(f"sweep {name!r}: {len(active)} workers are working on it; first: nnexp stop {name}")
         study.delete()
         found = True
-    for entry in Outbox(stores.spool).entries(name):
+    for entry in Spool(stores.spool).entries(name):
         entry.remove()
     try:
         Tracking(stores.tracking_uri).delete_sweep(name)

@@ -1,15 +1,15 @@
 """The loop of one worker on one sweep: claim trials, train them, finish them in the study, deliver them to MLflow.
 
-The steps of a trial, in an order that survives a kill at any instant:
+The steps of a trial are in an order that survives a kill at any instant:
 
-1. the worker claims it in the study (compare-and-set: one worker has it, or after that one's death another);
+1. the worker claims it in the study (compare-and-set: only one worker has it, until that worker dies);
 2. its networks are trained and graded in the pool;
-3. its results are written to the outbox (a directory, renamed into place);
+3. its results are written to the spool (a directory, renamed into place);
 4. it is finished in the study (compare-and-set: the first worker succeeds, a later one removes its own entry);
 5. a thread delivers the entry to MLflow and removes it.
 
-After a kill before step 4 the trial is taken back and trained again, to the bit. After a kill after step 4 the entry
-is in the outbox, and is delivered at the next start. If the outbox is lost, the finished trial has no run, and is
+After a kill before step 4 the trial is taken back and trained again, with the same bits. After a kill after step 4 the
+entry is in the spool, and is delivered at the next start. If the spool is lost, the finished trial has no run, and is
 trained again when the sweep is finalized.
 """
 
@@ -42,7 +42,7 @@ from nnexp.study.race import Race, decide
 from nnexp.tracking.schema import DROPPED
 from nnexp.tracking.trial_run import write_trained
 
-#: Seconds between two checks for signals, and between two looks at the study's stop flag and at dead workers.
+#: Seconds between two checks for signals, and between two checks for the study's stop flag and for dead workers.
 TICK = 0.25
 UPKEEP = 3.0
 #: Seconds until a worker that found nothing to claim tries again.
@@ -54,7 +54,7 @@ Tasks = list[Future[list[JobResult]]]
 
 @dataclass
 class TrialInTraining:
-    """A claimed trial: its networks that are trained to their end, and those paused at a rung."""
+    """A claimed trial: its networks that are completely trained, and those that are paused at a rung."""
 
     claim: Claim
     settings: Settings
@@ -66,7 +66,7 @@ class TrialInTraining:
     dropped: bool = False
 
     def jobs(self, until: int) -> list[Job]:
-        """The next training: the paused networks, or else those that have no result yet."""
+        """The jobs that continue the paused networks, or else start those that have no result yet."""
         if self.paused:
             paused = [part.result for part in self.paused]
             return [Job(self.claim.number, self.settings, result.index, until, result) for result in paused]
@@ -74,7 +74,7 @@ class TrialInTraining:
         return [Job(self.claim.number, self.settings, np.arange(trained, self.settings.seeds), until)]
 
     def receive(self, results: Sequence[JobResult], until: int) -> None:
-        """Take the trial's own of the results of `jobs`."""
+        """Add those ``results`` that are of this trial."""
         self.epoch = until
         own = [part for part in results if part.trial == self.claim.number]
         self.paused = [part for part in own if not part.result.is_complete]
@@ -98,7 +98,7 @@ class TrialInTraining:
         self.settings = self.settings.replace(seeds=networks)
 
     def extend(self, adaptive: AdaptiveSeeds | None) -> bool:
-        """Raise ``settings.seeds`` by another round of networks; False if none is wanted."""
+        """Increase ``settings.seeds`` by another round of networks; returns False if there is none."""
         if adaptive is None or self.pruned:
             return False
         grades = self.trained.grades
@@ -110,7 +110,7 @@ class TrialInTraining:
 
 @dataclass
 class Batch:
-    """Trials that were claimed together: what is left to do for them, and the tasks that this waits for."""
+    """Trials that were claimed together: the remaining steps, and the tasks that the next step waits for."""
 
     steps: Generator[Tasks, None, None]
     tasks: Tasks
@@ -136,7 +136,7 @@ class TrialLoop:
         self._stop_requested = False
 
     def run(self) -> None:
-        """Work until the budget is met, the sweep is stopped, the deadline is past or a signal arrives.
+        """Work until all trials are finished, the sweep is stopped, the deadline has passed or a signal arrives.
 
         Raises:
             Interrupted: a signal; `Worker.leave` hands back the trials in training.
@@ -162,7 +162,7 @@ class TrialLoop:
         return self._stop_requested or time.monotonic() >= self.session.options.deadline
 
     def _upkeep(self, now: float) -> None:
-        """Read the stop flag, take back the trials of dead workers, and pass on the progress."""
+        """Read the stop flag, take back the trials of dead workers, and publish the progress."""
         self._upkeep_at = now + UPKEEP
         self._stop_requested = self.study.stop_requested()
         self.worker.reclaim_dead()
@@ -257,7 +257,7 @@ class TrialLoop:
             trial.receive(results, until)
 
     def _prune(self, trials: list[TrialInTraining], until: int) -> list[TrialInTraining]:
-        """Report the value of every trial at this rung, in the order of their numbers; returns those that go on."""
+        """Store the value of every trial at this rung, in the order of their numbers; returns those not pruned."""
         for trial in trials:
             value = self._values(trial.metrics())[0]
             self.worker.set_intermediate_value(trial.claim, until, math.nan if value is None else value)
@@ -270,11 +270,11 @@ class TrialLoop:
         return [metrics.get(name) for name in self.study.sweep.objective]
 
     def _finish(self, trial: TrialInTraining) -> None:
-        """Write a trial to the outbox, finish it in the study and deliver it, in this order."""
+        """Write a trial to the spool, finish it in the study and deliver it, in this order."""
         state: FinishedState = "PRUNED" if trial.pruned else "COMPLETE"
         trained = trial.trained
         entry, metrics = write_trained(
-            self.session.outbox,
+            self.session.spool,
             self.study.sweep,
             trial.claim.number,
             trial.settings,
@@ -293,7 +293,7 @@ class TrialLoop:
         if self.worker.finish(trial.claim, state, values, attrs):
             self.delivery.put(entry, fresh=trial.claim.attempt == 1)
         else:
-            entry.remove()  # this process slept; meanwhile another worker took the trial over and finished it
+            entry.remove()  # this process was suspended; meanwhile another worker took over the trial and finished it
 
     def _wait(self) -> None:
         """Wait a tick for the pool, and continue every batch whose tasks are all done."""
@@ -320,7 +320,7 @@ class TrialLoop:
 
         Raises:
             NnexpError: a new pool cannot run anything either; the trials are not the cause and are handed back.
-            Interrupted: a signal, which ended the pool too where it was sent to the whole process group.
+            Interrupted: a signal, which also ended the pool if it was sent to the whole process group.
         """
         pool.abandon(self.pool)
         self.session.check_signals()
@@ -338,7 +338,7 @@ class TrialLoop:
         self.batches.clear()
 
     def _show_progress(self) -> None:
-        """Pass on how far the sweep is: to the caller, and to the parent run."""
+        """Publish the progress of the sweep: to the caller, and to the parent run."""
         counts, best = self.study.counts(), self.study.best()
         seconds = time.monotonic() - self.began
         waited, self._waited = self._waited, self.delivery.waited

@@ -1,6 +1,6 @@
-"""The final metrics of a trial by name, each with its better direction: what a sweep may have as its objective.
+"""The names of a trial's final metrics, each with its better direction; a sweep's objective is one of them.
 
-Their formulas are in `nnexp.recovery.trial_metrics`. A test trains networks and compares the two.
+Their formulas are in `nnexp.recovery.trial_metrics`. A test checks that both have the same names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ REFERENCE_METRICS: dict[str, Direction] = {
     "recovery_rate_low": "maximize",
     "recovery_rate_high": "maximize",
     "contains_rate": "maximize",
-    "mirror_rate": "maximize",  # only where the reference has a mirror image
+    "mirror_rate": "maximize",  # only if the reference has a mirror
     "needed_rate": "maximize",
     "stuck_rate": "minimize",  # only for truth tables of two inputs
     "design_share_median": "maximize",
@@ -30,7 +30,7 @@ COMMON_METRICS: dict[str, Direction] = {
     "correct_rate": "maximize",
     "confident_rate": "maximize",
     "diverged_rate": "minimize",
-    "accuracy": "maximize",  # called `accuracy_name`
+    "accuracy": "maximize",  # logged as `accuracy_name(task)`
     "loss": "minimize",
     "loss_median": "minimize",
     "loss_p10": "minimize",

@@ -142,7 +142,7 @@ def _range(key: str, table: Mapping[str, Any]) -> IntRange | FloatRange:
 
 
 def plain(dim: Dimension) -> Any:
-    """The dimension as a sweep file has it: a table, a list or a value."""
+    """The dimension in the form of a sweep file: a table, a list or a value."""
     if isinstance(dim, Choice):
         return list(dim.values)
     if isinstance(dim, Fixed):

@@ -1,4 +1,4 @@
-"""Sweep files: how they are read, checked, and written back in one canonical form."""
+"""Sweep files: reading, checking, and writing in canonical form."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Sweep(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _checked(cls, values: Any, handler: ModelWrapValidatorHandler[Sweep]) -> Sweep:
-        """Bring the values into one form, then check each key, then the keys that depend on each other."""
+        """Normalize the values, then check each key, then the keys that depend on each other."""
         try:
             sweep = handler(_normalized(dict(values), tuple(cls.model_fields)))
         except ValidationError as error:
@@ -127,7 +127,7 @@ class Sweep(BaseModel):
         return Sweep(**{**{key: getattr(self, key) for key in type(self).model_fields}, **changes})
 
     def plain(self) -> dict[str, Any]:
-        """All keys with their values, as a TOML document has them; without ``race`` where there is none."""
+        """All keys with their values, as types of TOML; without ``race`` where there is none."""
         values = {key: getattr(self, key) for key in type(self).model_fields}
         del values["race"]
         task = self.truth_table
@@ -166,7 +166,7 @@ def _check_race(sweep: Sweep) -> None:
 
 
 def _normalized(values: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
-    """The values in one form, whichever form the file has them in, with the defaults that depend on other keys."""
+    """The values in one form, whichever of the allowed forms the file uses, and the defaults that depend on them."""
     for key in values:
         if key in space.KINDS:
             raise UsageError(f"{key}: belongs in [space]; write it below that line")
@@ -289,7 +289,7 @@ def parse(text: str, source: str = "sweep", overrides: Sequence[str] = ()) -> Sw
 
 
 def _placed(message: str, text: str) -> str:
-    """The message of a TOML error, with line and column in place of "at end of document"."""
+    """The message of a TOML error, with line and column instead of "at end of document"."""
     lines = text.splitlines() or [""]
     return message.replace("(at end of document)", f"(at line {len(lines)}, column {len(lines[-1]) + 1}, the end)")
 

@@ -5,8 +5,7 @@
 dead workers. The other public names are plain values: `Claim`, `Counts`, `FinishedState`, `Reclaimed`, `StoredSweep`,
 `Trial` and `WorkerProcess`.
 
-This package may import `nnexp.search`, `nnexp.network` and the modules beside the packages. It is the only one that
-imports Optuna.
+It imports `nnexp.network`, `nnexp.search`, SQLAlchemy, SciPy and Optuna, which no other package imports.
 """
 
 from nnexp.study.claims import Worker

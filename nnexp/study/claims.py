@@ -2,11 +2,10 @@
 
 A sweep of N trials has the trial numbers 0 to N - 1, so the budget is exact by construction: no trial is created with a
 larger number, and a dead worker's trial keeps its number. Claims are made under a lock that all processes share, so
-that the next number and the trials to learn from are known. Finishing is a compare-and-set: of two workers that trained
-the same trial (one of them was suspended meanwhile), the second is told that it came too late.
+that the next number and the trials to learn from are known. Finishing is a compare-and-set: if two workers trained the
+same trial (one of them was suspended meanwhile), `Worker.finish` returns False for the second.
 
-A process may die between any two writes: `Worker.reclaim_dead` and `Worker.claim` of another worker complete what it
-left.
+A process may die between any two writes: `Worker.reclaim_dead` and `Worker.claim` of another worker complete them.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class Worker:
 
     @classmethod
     def join(cls, study: SweepStudy, worker_id: str | None = None) -> Worker:
-        """Join ``study`` as a worker; ``worker_id`` must never have been used before (the default never was)."""
+        """Join ``study`` as a worker; ``worker_id`` must never have been used before; by default it is a new one."""
         worker = cls(study, processes.this_process(worker_id))
         worker.beat()
         return worker

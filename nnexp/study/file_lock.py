@@ -1,4 +1,4 @@
-"""Locks on files that the kernel releases when their holder dies, however it dies.
+"""Locks on files that the kernel releases when the process that holds them ends or is killed.
 
 The library filelock cannot replace this module, because the journal itself is the locked file. filelock creates a
 missing file, so that a deleted journal would come back empty, and its version 3 truncates the file that it locks.
@@ -23,7 +23,7 @@ _open_descriptors: set[int] = set()
 
 
 def _close_inherited() -> None:
-    """Close the copies in a forked child: otherwise a lock would outlive its owner for as long as the child lives."""
+    """Close the copies in a forked child: otherwise a lock would remain until the child ends."""
     for fd in _open_descriptors:
         os.close(fd)
     _open_descriptors.clear()

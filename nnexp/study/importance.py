@@ -1,4 +1,4 @@
-"""Which searched settings explain the differences in an outcome, by Optuna's evaluators."""
+"""Which searched settings explain the differences in a metric, by Optuna's evaluators."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def importances(study: Study, metrics: Sequence[str]) -> dict[str, dict[str, flo
     """For each metric, the importance of each searched setting; the importances for one metric add up to 1.
 
     A metric is left out when fewer than ten finished trials have it, when it is constant, or when some trial lacks it.
-    PED-ANOVA asks what distinguishes the lowest tenth of the values, so rates are negated for it.
+    PED-ANOVA finds what distinguishes the lowest tenth of the values, so rates are negated for it.
     """
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # slow to load, rarely needed
 

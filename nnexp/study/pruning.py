@@ -26,7 +26,7 @@ def rungs(sweep: Sweep) -> list[int]:
 def pruner(sweep: Sweep) -> BasePruner | None:
     """The pruner of the sweep; None if every trial is trained for all its epochs."""
     if sweep.pruner == "median":
-        # In the first tenth of the epochs most networks are on the same plateau, so that losses say nothing yet.
+        # In the first tenth of the epochs most networks are on the same plateau, whatever their setting.
         return MedianPruner(n_startup_trials=5, n_warmup_steps=sweep.epochs // 10)
     if sweep.pruner == "asha":
         # Without `min_resource` Optuna would derive the rungs from the first trial to finish.

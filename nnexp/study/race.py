@@ -1,4 +1,4 @@
-"""Racing over seeds: which settings of a sweep get more networks, as a rule with no storage in it.
+"""Racing over seeds: the rule by which settings of a sweep get more networks. It uses no storage.
 
 Every setting is trained in rounds. The numbers of networks after the rounds are the *rungs*: ``start``, 2 ``start``,
 4 ``start``, …, ``seeds``. After each rung a setting is dropped when its upper bound is below the best lower bound of
@@ -57,7 +57,7 @@ class Race:
         seeds: the most networks of one setting.
         start: networks in the first round; each further round doubles the total, up to ``seeds``.
         confidence: the least probability that the best setting is never dropped.
-        tolerance: settings whose rates differ by at most this need not be told apart.
+        tolerance: settings whose rates differ by at most this need not be distinguished.
     """
 
     settings: int
@@ -131,7 +131,7 @@ def bounds(successes: ArrayLike, networks: ArrayLike, race: Race) -> tuple[Rates
         Lower and upper bounds of the settings' rates, of the shape of both together.
 
     Raises:
-        ValueError: a number of networks that is no rung: the bounds are valid at the rungs alone.
+        ValueError: a number of networks that is not a rung; the bounds are valid only at the rungs.
     """
     if not np.isin(networks, race.rungs).all():
         raise ValueError(f"networks = {networks!r}: expected rungs of the race, which are {race.rungs}")
@@ -142,8 +142,9 @@ def bounds(successes: ArrayLike, networks: ArrayLike, race: Race) -> tuple[Rates
 def interval(successes: ArrayLike, networks: ArrayLike, race: Race, confidence: float = 0.95) -> tuple[Rates, Rates]:
     """The interval to report of a setting's rate, at whichever rung its race ended.
 
-    A race ends by what was seen, so an interval for a fixed number of networks would be wrong too often. This one has
-    Bonferroni's correction for the M rungs: it contains the true rate at all of them with probability ``confidence``.
+    The end of a race depends on its results, so an interval for a fixed number of networks would be wrong too often.
+    This one has Bonferroni's correction for the M rungs: it contains the true rate at all of them with probability
+    ``confidence``.
 
     Args:
         successes: networks that succeeded, any shape.
@@ -171,12 +172,13 @@ def settled(upper: Rates, best_lower: float, tolerance: float) -> Flags:
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """What becomes of n settings after a round.
+    """The decision on n settings after a round.
 
     Attributes:
-        dropped: (n,) worse than another setting: they get no more networks and are out.
-        settled: (n,) not dropped, but hardly better than another setting: they get no more networks and are not out.
-        best_lower: the best lower bound of the sweep, to be passed on.
+        dropped: (n,) worse than another setting: they get no more networks and cannot be the best.
+        settled: (n,) not dropped, but at most ``tolerance`` better than another setting: they get no more networks, but
+            may be the best.
+        best_lower: the best lower bound of the sweep, to be passed to the next call.
     """
 
     dropped: Flags
@@ -190,7 +192,7 @@ class Decision:
 
 
 def decide(successes: ArrayLike, networks: ArrayLike, race: Race, best_lower: float = 0.0) -> Decision:
-    """Compares n settings with each other and with the rest of the sweep.
+    """Compare n settings with each other and with the rest of the sweep.
 
     The setting with the best lower bound is never dropped, since no upper bound is below its own lower bound.
 
@@ -198,7 +200,7 @@ def decide(successes: ArrayLike, networks: ArrayLike, race: Race, best_lower: fl
         successes: (n,) networks that succeeded.
         networks: (n,) networks trained, each a rung of the race.
         race: the rule.
-        best_lower: the best lower bound that anybody found so far in the sweep.
+        best_lower: the best lower bound so far in the sweep, found by any worker.
 
     Returns:
         Which settings are dropped, which are settled, and the best lower bound, now with these settings included.

@@ -1,7 +1,7 @@
 """The study store: a journal file, SQLite or PostgreSQL behind one interface.
 
-It adds to Optuna's storages what they lack: work under a lock that all processes share (without it a compare-and-set
-on SQLite is not atomic), retries after a lost connection, and errors of one line that show no password.
+It adds to Optuna's storages: a lock that all processes share (without it a compare-and-set on SQLite is not atomic),
+retries after a lost connection, and errors of one line that show no password.
 """
 
 from __future__ import annotations

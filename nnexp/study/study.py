@@ -42,7 +42,7 @@ class StoredSweep:
     Attributes:
         name: the name of the sweep.
         sweep: the sweep file.
-        stopped: whether the sweep was asked to stop.
+        stopped: whether a stop of the sweep was requested.
         workers: all workers that ever joined it.
     """
 
@@ -55,8 +55,8 @@ class StoredSweep:
 class SweepStudy:
     """The study of a sweep in a store; made by `create` or `open`.
 
-    One thread may use it, and beside it the thread of `Worker.keep_beating`. Every method raises `StoreError` when the
-    store fails, and `NotFoundError` when the sweep was deleted meanwhile.
+    One thread may use it, and also the thread of `Worker.keep_beating`. Every method raises `StoreError` when the store
+    fails, and `NotFoundError` when the sweep was deleted meanwhile.
 
     Attributes:
         store: the store that holds the study.
@@ -133,7 +133,7 @@ class SweepStudy:
         return self.cache.counts(self.sweep.trials)
 
     def is_done(self) -> bool:
-        """Whether as many trials are finished as the sweep asks for."""
+        """Whether all trials of the sweep are finished."""
         return self.counts().left <= 0
 
     def best(self) -> Trial | None:

@@ -1,4 +1,4 @@
-"""The trials of a study as this process knows them: a finished trial is converted once and never read again."""
+"""The trials of a study as this process last read them: a finished trial is converted once and never read again."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class TrialCache:
                 self.unfinished.append(trial)
 
     def _possibly_changed(self) -> Iterator[FrozenTrial]:
-        """The trials that may differ from what is known, by number."""
+        """The trials that may have changed since the last refresh, by number."""
         if self.total and isinstance(self._storage, JournalStorage):
-            # It has all trials in memory, but copies the list of all of them unless asked for one trial at a time.
+            # It has all trials in memory. Reading them one by one avoids a copy of the whole list.
             self._storage.get_study_directions(self._study_id)  # raises KeyError if the study was deleted
             yield from (self._storage.get_trial(trial._trial_id) for trial in self.unfinished)
             while (trial_id := self._trial_id(self.total)) is not None:

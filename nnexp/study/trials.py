@@ -102,7 +102,7 @@ class Trial:
 
 
 class Counts(NamedTuple):
-    """The number of trials in each state; ``budget`` is the number of trials that the sweep asks for."""
+    """The number of trials in each state; ``budget`` is the ``trials`` of the sweep file."""
 
     complete: int
     pruned: int
@@ -134,7 +134,7 @@ def _in_utc(moment: datetime | None) -> datetime | None:
 
 
 def replace_undefined(values: Sequence[float | None], directions: Sequence[str]) -> list[float]:
-    """``values`` with the worst possible value in place of each undefined one (None or nan).
+    """``values``, with each undefined one (None or nan) replaced by the worst possible value.
 
     Optuna would count a trial with a nan as failed.
     """

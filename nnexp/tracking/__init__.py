@@ -1,10 +1,11 @@
-"""What MLflow holds of a sweep, and how finished trials get there.
+"""What MLflow stores of a sweep, and how finished trials are logged to it.
 
-Public names: `Tracking` is a tracking store: it finds, creates and reads sweeps and runs. A finished trial is described
-by `trial_run`, kept on the local disk by `outbox`, sent by the thread of `delivery`, and becomes a run in `child_run`.
+Public name: `Tracking`, a tracking store. It finds, creates and reads sweeps and runs. A finished trial is described by
+`trial_run`, kept on the local disk by `spool`, and sent by the thread of `delivery`; `child_run` logs it to MLflow.
 
-This package may import the packages below it, and it alone may import MLflow. No module of it reads MLflow's active run
-or ``MLFLOW_RUN_ID``: every call names its experiment or run.
+It imports `nnexp.network`, `nnexp.search`, `nnexp.recovery`, MLflow, SQLAlchemy, pandas and pyarrow, and it is the only
+package that imports MLflow. No module reads MLflow's active run or ``MLFLOW_RUN_ID``: every call names its experiment
+or run.
 """
 
 from __future__ import annotations

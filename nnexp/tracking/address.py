@@ -37,10 +37,23 @@ def artifact_root(uri: str) -> str | None:
     """
     if not uri.startswith("sqlite"):
         return None
-    database = parse(uri).database
-    if not database or database == ":memory:" or Path(database).resolve().parent == Path.cwd():
+    file = sqlite_file(parse(uri))
+    if file is None or file.resolve().parent == Path.cwd():
         return None
-    return (Path(database).resolve().parent / "mlruns").as_uri()
+    return (file.resolve().parent / "mlruns").as_uri()
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file of an SQLite address; None for a database in memory, and for one that SQLite's own URI names."""
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        return None
+    return Path(url.database)
+
+
+def is_missing(uri: str) -> bool:
+    """Whether the address is that of an SQLite file without content."""
+    file = sqlite_file(parse(uri)) if uri.startswith("sqlite") else None
+    return file is not None and not (file.exists() and file.stat().st_size > 0)
 
 
 def same_database(tracking_uri: str, storage: str) -> bool:
@@ -52,8 +65,8 @@ def same_database(tracking_uri: str, storage: str) -> bool:
 def database(address: str) -> tuple[str, str] | None:
     """What identifies the database at an address: (host and port, name), or ("", path) for a file.
 
-    None where the address alone does not say: an MLflow server, an address without a database's name (the driver has a
-    default of its own, such as the user's name), a query that may name another server, or no valid address.
+    None if the address alone does not tell: an MLflow server, an address without a database's name (the driver has its
+    own default, such as the user's name), a query that may name another server, or an invalid address.
     """
     if "://" not in address:
         return "", str(Path(address).resolve())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,14 +13,14 @@ from sqlalchemy import create_engine, text
 
 from nnexp._redact import redact
 from nnexp.errors import UsageError
-from nnexp.tracking import address
+from nnexp.tracking import address, new_database
 from nnexp.tracking.directory_lock import locked
 from nnexp.tracking.failures import translated
 
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 
-#: MLflow's settings for the process that opens a store, each unless the user has set it. Retries are this package's own
-#: (see `delivery`): MLflow's would create a run twice when the answer was lost, not the request.
+#: Environment variables of MLflow for a process that opens a store; those that the user has set are kept. MLflow does
+#: not retry, since it would create a run twice if only the answer was lost; `delivery` does.
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -46,7 +47,8 @@ def open_client(uri: str) -> MlflowClient:
     with translated(uri):
         if scheme in ("http", "https", "databricks"):
             return MlflowClient(tracking_uri=uri, registry_uri=uri)
-        with _only_opener(uri):
+        with _only_opener(uri), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the migrations of an older database warn
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             client.search_experiments(max_results=1)  # opens the database, and creates the tables of a new one
     return client
@@ -60,9 +62,12 @@ def _only_opener(uri: str) -> Iterator[None]:
     """
     url = address.parse(uri)
     if url.get_backend_name() == "sqlite":
-        folder = Path(url.database or ".").resolve().parent
+        file = address.sqlite_file(url)
+        folder = Path.cwd() if file is None else file.resolve().parent
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder, wait=True):
+            if file is not None and address.is_missing(uri):
+                new_database.create(file)
             yield
         return
     postgresql = url.get_backend_name() == "postgresql"

@@ -16,7 +16,7 @@ def truth_table(name: str, inputs: Any, targets: Any) -> DatasetInput:
     """The dataset with the Boolean columns x1, x2, … and y; its digest depends on its content.
 
     Args:
-        name: the task's.
+        name: the task's name.
         inputs: (M, N) bits.
         targets: (M,) bits.
     """

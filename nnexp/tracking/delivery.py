@@ -11,23 +11,23 @@ from collections.abc import Callable, Mapping
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event, wait_exponential
 
 from nnexp.errors import NnexpError, UnreachableError
-from nnexp.tracking.outbox import Entry
+from nnexp.tracking.spool import Entry
 
-#: Seconds before the first retry and at most between two, while the store does not answer.
+#: Seconds before the first retry, and the most seconds between two, while the store does not answer.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 
 
 class Delivery:
     """Sends finished trials to the tracking store, in the order of `put`, from its own thread.
 
-    Every entry is on the disk already, so nothing depends on this thread: what it could not send stays in the outbox.
-    While the store answers, at most ``capacity`` entries wait, and `put` blocks: training then waits instead of running
-    ahead. While the store does not answer, `put` never blocks, and the first entry is retried with exponential backoff.
+    Every entry is on the disk, so nothing is lost if this thread ends: entries that were not sent stay in the spool.
+    While the store answers, at most ``capacity`` entries wait; then `put` blocks, so that training waits as well. While
+    the store does not answer, `put` never blocks, and the first entry is retried with exponential backoff.
 
     Args:
-        send: creates an entry's run; it is told whether the entry certainly was never sent before. None sends nothing
-            (offline).
-        notify: receives one line each time the store stops answering, answers again, or refuses something.
+        send: creates an entry's run; its second argument is whether the entry was certainly never sent before. None
+            sends nothing (offline).
+        notify: receives one line each time the store stops answering, answers again, or refuses an entry.
         log_progress: logs the sweep's progress, given a step and metrics.
         capacity: how many entries may wait.
         fresh_for: seconds after `put` in which no other worker can have taken over this worker's trials and sent them.
@@ -57,7 +57,7 @@ class Delivery:
         self.unreachable = False  #: whether the store did not answer last time
         self.waited = 0.0  #: seconds for which `put` blocked, in total
         self.delivered = 0  #: entries sent
-        self.refused = 0  #: entries that the store refused; they are still in the outbox
+        self.refused = 0  #: entries that the store refused; they are still in the spool
         self._thread: threading.Thread | None = None
         if send is not None:
             self._thread = threading.Thread(target=self._run, args=(send,), name="nnexp-delivery", daemon=True)
@@ -72,8 +72,8 @@ class Delivery:
         """Hand over an entry; waits while the queue is full and the store answers.
 
         Args:
-            entry: a finished trial in the outbox.
-            fresh: whether this trial certainly was never sent before, by any process.
+            entry: a finished trial in the spool.
+            fresh: whether this trial was certainly never sent before, by any process.
         """
         if self._thread is None:
             return
@@ -93,11 +93,11 @@ class Delivery:
             self._change.notify_all()
 
     def close(self, timeout: float) -> int:
-        """Send what waits, and end the thread; returns how many entries are left.
+        """Send the waiting entries, and end the thread; returns how many entries are left.
 
         Args:
-            timeout: seconds for what waits. The entry that is then being sent has as long again, so that its run is
-                completed.
+            timeout: seconds for the waiting entries. The entry that is then being sent has the same time again, so that
+                its run is completed.
         """
         with self._change:
             self._closing = True
@@ -137,7 +137,7 @@ class Delivery:
                         send(entry, untried and time.monotonic() < fresh_until)
                         entry.remove()
                         self.delivered += 1
-        except Exception as error:  # the thread must go on: other entries may pass, and this one stays in the outbox
+        except Exception as error:  # the thread must continue with other entries; this one stays in the spool
             text = str(error) if isinstance(error, NnexpError) else f"{type(error).__name__}: {error}"
             self._notify_once(f"trial {entry.trial} of {entry.sweep} stays in the spool: {text}")
             self.refused += 1
@@ -163,7 +163,7 @@ class Delivery:
             return
         try:
             self._log_progress(step, metrics)
-        except Exception as error:  # the thread must go on
+        except Exception as error:  # the thread must continue
             self._notify_once(f"progress not logged: {error}")
 
     def _notify_once(self, line: str) -> None:

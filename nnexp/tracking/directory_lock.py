@@ -1,7 +1,7 @@
-"""Locks on directories, which the kernel releases when their holder ends, however it ends.
+"""Locks on directories, which the kernel releases when the process that holds them ends or is killed.
 
-`filelock` locks a file that it creates beside what is locked. A lock on the directory itself needs no such file: it
-works where nothing may be written, and it disappears together with an outbox entry.
+The library `filelock` creates a file to lock. A lock on the directory itself needs no file: it works in a read-only
+directory, and it disappears together with an spool entry.
 """
 
 from __future__ import annotations

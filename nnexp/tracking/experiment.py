@@ -1,4 +1,4 @@
-"""A sweep's experiment and parent run: of several workers that start together, one creates each of them."""
+"""Creating a sweep's experiment and parent run: of several workers that start together, only one creates each."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def create_sweep(client: MlflowClient, uri: str, name: str, note: str, tags: Map
     """Create the sweep's experiment and parent run, or find those that another worker creates at this moment.
 
     Args:
-        client: MLflow's.
-        uri: the store's address, which says where artifacts go.
-        name: the sweep's name, which is the experiment's.
+        client: MLflow's client.
+        uri: the store's address, which decides where artifacts are stored.
+        name: the name of the sweep and of the experiment.
         note: the description of both, Markdown.
         tags: the parent's further tags.
     """
@@ -33,8 +33,8 @@ def create_sweep(client: MlflowClient, uri: str, name: str, note: str, tags: Map
 
 
 def _ensure_experiment(client: MlflowClient, uri: str, name: str, note: str) -> tuple[str, bool]:
-    """The experiment's id, and whether this call made it the sweep's: then no other worker creates the parent run."""
-    # The kind makes the UI show the table of runs at once; without it, the UI asks every visitor for the kind.
+    """The experiment's id, and whether this call made it the sweep's; then no other worker creates the parent run."""
+    # The kind makes the UI show the table of runs at once; without it, the UI asks every user for the kind.
     tags = {SWEEP: name, NOTE: note[:TAG_LIMIT], "mlflow.experimentKind": "custom_model_development"}
     existing = client.get_experiment_by_name(name)
     if existing is None:

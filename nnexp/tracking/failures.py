@@ -1,4 +1,4 @@
-"""How failures of MLflow, databases and the network become this package's errors: one line each, without secrets."""
+"""Converting failures of MLflow, databases and the network to `nnexp.errors`: one line each, without secrets."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from nnexp._redact import redact
 from nnexp.errors import NotFoundError, StoreError, UnreachableError
 
-#: Failures that a later attempt may not meet: a server that is absent or overloaded, a locked or absent database.
+#: Failures after which a later attempt may succeed: a server that is absent or overloaded, a locked or absent database.
 _TRANSIENT = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}
 #: What a database reports to the later of two processes that insert the same row; the next attempt finds the row.
 _CONFLICT = ("UniqueViolation", "UNIQUE constraint failed", "Duplicate entry")
 _DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
+#: What SQLite reports when MLflow continues to create tables that a killed process had created in part.
+_INCOMPLETE = ("already exists", "duplicate column name", "no such table", "no such column", "no such index")
 _FULL, _SERVER_ERROR = "the disk is full", "the server reports an internal error (status 500)"
 #: Text of a failure -> its reason in plain words. The first that occurs in the failure's first line is used.
 _REASONS = {
@@ -46,15 +48,15 @@ _REASONS = {
 
 @contextlib.contextmanager
 def translated(uri: str) -> Iterator[None]:
-    """Turn exceptions of MLflow, the database and the network into this package's errors.
+    """Convert exceptions of MLflow, the database and the network to `nnexp.errors`.
 
-    MLflow's log lines are left out within the block: it logs its errors too, with tracebacks and addresses.
+    Within the block MLflow's log lines are suppressed, since it also logs its errors, with tracebacks and addresses.
 
     Args:
         uri: the store's address, which every message begins with, redacted.
 
     Raises:
-        NotFoundError: what was asked for does not exist.
+        NotFoundError: the requested object does not exist.
         UnreachableError: another attempt may succeed.
         StoreError: another attempt will fail as well.
     """
@@ -76,6 +78,11 @@ def translated(uri: str) -> Iterator[None]:
             raise StoreError(f"{where}: {_reason(error)}; {_advice_denied(line)}") from error
         raise StoreError(f"{where}: {line}") from error
     except SQLAlchemyError as error:  # raised before MLflow's own handling begins
+        if uri.startswith("sqlite") and any(sign in _first_line(error) for sign in _INCOMPLETE):
+            raise StoreError(
+                f"{where}: MLflow's tables are incomplete: a process was killed while it created or upgraded them; "
+                "restore the file from a backup, or move it away if it holds no runs, then run the same command again"
+            ) from error
         raise UnreachableError(f"{where}: {_reason(error)}; check that the database is up") from error
     except OSError as error:  # exceptions of `requests`, which sends artifacts, are OSErrors too
         raise UnreachableError(f"{where}: {_line(error)}; check the tracking store and its artifact store") from error
@@ -94,18 +101,18 @@ def _line(error: BaseException) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Why a request failed, in plain words where known. What identifies it may follow a long address in the text."""
+    """Why a request failed, in plain words if known. The part that identifies it may follow a long address."""
     line = _first_line(error)
     return next((reason for sign, reason in _REASONS.items() if sign in line), line[:400])
 
 
 def _advice(reason: str) -> str:
     if reason == _FULL:
-        return "make room there, then run the same command again"
+        return "free space there, then run the same command again"
     if reason == _SERVER_ERROR and "MLFLOW_TRACKING_TOKEN" in os.environ:  # MLflow's basic auth fails on any token
-        return "if it wants a name and a password, set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, no token"
+        return "if it needs a name and a password, set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, no token"
     if reason == _SERVER_ERROR:
-        return "its log says why"
+        return "see its log"
     return "check that the tracking store is up"
 
 
@@ -113,7 +120,7 @@ def _advice_missing(uri: str, module: str | None) -> str:
     # psycopg raises an ImportError without a name when the C library that it needs is missing.
     if uri.startswith("postgresql") and module in ("psycopg", None):
         return "pip install 'nnexp[postgresql]'"
-    return f"install what holds the Python module {module}" if module else "install what is missing"
+    return f"install the Python module {module}" if module else "install the missing library"
 
 
 def _advice_denied(line: str) -> str:

@@ -49,7 +49,7 @@ def _of_model(tracking: Tracking, uri: str) -> dict[str, Any]:
             return dict(json.loads(file.read_text(encoding="utf-8")))
         except (NotFoundError, StopIteration):
             raise NotFoundError(
-                f"no model {uri} in the tracking store; a sweep that ends registers its best network "
+                f"no model {uri} in the tracking store; a finished sweep registers its best network "
                 "(or give --model a run or a best_network.json)"
             ) from None
 

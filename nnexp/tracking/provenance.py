@@ -1,6 +1,6 @@
 """What a result was computed with: versions, CPU features, commit.
 
-The same CPU features and the same version of NumPy give the same bits.
+Results are equal bit by bit if the CPU features and the version of NumPy are the same.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def commit() -> str | None:
 
 
 def tags() -> dict[str, str]:
-    """The tags that every child run carries."""
+    """The tags of every child run."""
     found = {f"nnexp.{name}_version" if name != "nnexp" else "nnexp.version": v for name, v in versions().items()}
     found["nnexp.cpu_features"] = cpu_features()
     if (revision := commit()) is not None:

@@ -1,7 +1,7 @@
 """The best network of a sweep as an MLflow model, and the alias of the best model of all sweeps.
 
-The registered model of a task has a version for each sweep's best network. The alias ``champion`` names the version
-whose setting did best when it was tested again on fresh networks.
+The registered model of a task has a version for each sweep's best network. The alias ``champion`` is at the version
+whose setting was best in its re-test on fresh networks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -41,7 +41,7 @@ _CODE = Path(__file__).with_name("pyfunc_model.py")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A sweep's best network, and how its setting did on fresh networks (the re-test).
+    """A sweep's best network, and the result of its setting on fresh networks (the re-test).
 
     Attributes:
         task: the task's spec.
@@ -92,21 +92,27 @@ class Registration:
             return f"models:/{self.model}@{ALIAS} is still version {self.version}, this sweep's best network"
         return (
             f"registered as {self.model} version {self.version}; {ALIAS} stays at version {self.champion}, "
-            "whose re-tested interval has a lower end that is at least as high"
+            "whose re-test interval has a lower end that is at least as high"
         )
 
 
 def register(tracking: Tracking, sweep: SweepRun, candidate: Candidate) -> Registration:
     """Log the network as the sweep's model, register it, and move the alias if its interval's lower end is higher.
 
-    Calling it again with the same candidate creates nothing.
+    Calling it again with the same candidate creates nothing, and completes what an interrupted call left.
 
     Raises:
         StoreError: the store cannot be written.
     """
     name = model_name(candidate.task)
     with translated(tracking.uri):
-        version = _find(tracking, name, candidate) or _create_version(tracking, sweep, name, candidate)
+        version = _find(tracking, name, candidate)
+        model = _only_model(tracking, sweep, candidate, None if version is None else version.source)
+        if version is None:
+            model = model or _log_model(tracking, sweep, name, candidate)
+            version = _create_version(tracking, sweep, name, candidate, model)
+        if model is not None:
+            _link(tracking, sweep, candidate, model)
         present = champion(tracking, name)
         held = float(present.tags.get(LOW, -1)) if present is not None else -1.0
         moved = candidate.metrics["retest_low"] > held
@@ -144,16 +150,47 @@ def _find(tracking: Tracking, name: str, candidate: Candidate) -> ModelVersion |
     return None
 
 
-def _create_version(tracking: Tracking, sweep: SweepRun, name: str, candidate: Candidate) -> ModelVersion:
+def _only_model(
+    tracking: Tracking, sweep: SweepRun, candidate: Candidate, registered: str | None
+) -> LoggedModel | None:
+    """The candidate's logged model, if it has one whose files are complete; its others are deleted.
+
+    Interrupted calls leave models that are PENDING, and a request that was repeated after its answer was lost leaves a
+    second one.
+
+    Args:
+        tracking: the store.
+        sweep: whose parent run is the model's source.
+        candidate: the network.
+        registered: the location of the model whose files the version refers to; this one is kept.
+    """
+    found = pages(
+        tracking.client.search_logged_models,
+        [sweep.experiment_id],
+        filter_string=f"source_run_id = '{sweep.run_id}' AND tags.`{TRIAL}` = '{candidate.trial}'",
+    )
+    own = {RUN: candidate.run_id, INDEX: str(candidate.network["index"])}
+    # Models of 0.1.0 lack the tags of `own`: their trial identifies them.
+    models = [model for model in found if all(model.tags.get(key, value) == value for key, value in own.items())]
+    ready = [model for model in models if model.status == LoggedModelStatus.READY]
+    kept = next((model for model in ready if model.artifact_location == registered), ready[0] if ready else None)
+    for model in models:
+        if model is not kept and model.artifact_location != registered:
+            tracking.client.delete_logged_model(model.model_id)
+    return kept
+
+
+def _create_version(
+    tracking: Tracking, sweep: SweepRun, name: str, candidate: Candidate, model: LoggedModel
+) -> ModelVersion:
     try:
         tracking.client.create_registered_model(
             name,
-            description=f"The network that solves {name}, from the setting that did best of all sweeps in its re-test.",
+            description=f"A network that solves {name}, from the setting with the best re-test of all sweeps.",
         )
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    model = _log_model(tracking, sweep, name, candidate)
     tags = {
         SWEEP: sweep.name,
         TRIAL: str(candidate.trial),
@@ -182,28 +219,41 @@ def _description(sweep: SweepRun, candidate: Candidate) -> str:
 
 
 def _log_model(tracking: Tracking, sweep: SweepRun, name: str, candidate: Candidate) -> LoggedModel:
-    """Log the model as an output of the parent run, with the metrics of its re-test."""
+    """Log the model with its files; it is READY when they are complete."""
     settings = {key: str(value)[:500] for key, value in candidate.network["settings"].items()}
     model = tracking.client.create_logged_model(
         sweep.experiment_id,
         name=name,
         source_run_id=sweep.run_id,
-        tags={SWEEP: sweep.name, TRIAL: str(candidate.trial)},
+        tags={
+            SWEEP: sweep.name,
+            TRIAL: str(candidate.trial),
+            RUN: candidate.run_id,
+            INDEX: str(candidate.network["index"]),
+        },
         params=settings,
         model_type="two-layer network",
     )
     with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
         save_model(Path(directory) / "model", candidate.network, candidate.task)
         tracking.client.log_model_artifacts(model.model_id, str(Path(directory) / "model"))
-    tracking.client.finalize_logged_model(model.model_id, "READY")
-    tracking.client.log_outputs(sweep.run_id, [LoggedModelOutput(model.model_id, 0)])
+    return tracking.client.finalize_logged_model(model.model_id, "READY")
+
+
+def _link(tracking: Tracking, sweep: SweepRun, candidate: Candidate, model: LoggedModel) -> None:
+    """Make the model an output of the parent run, with the metrics of its re-test, unless it is one already."""
+    outputs = tracking.client.get_run(sweep.run_id).outputs
+    if outputs is None or model.model_id not in {output.model_id for output in outputs.model_outputs}:
+        tracking.client.log_outputs(sweep.run_id, [LoggedModelOutput(model.model_id, 0)])
+    logged = {metric.key for metric in tracking.client.get_logged_model(model.model_id).metrics or ()}
     now = int(time.time() * 1000)
     metrics = [
         Metric(key, value, now, 0, model_id=model.model_id, run_id=sweep.run_id)
         for key, value in candidate.metrics.items()
+        if key not in logged
     ]
-    tracking.client.log_batch(sweep.run_id, metrics=metrics)
-    return model
+    if metrics:
+        tracking.client.log_batch(sweep.run_id, metrics=metrics)
 
 
 def save_model(path: Path, network: Mapping[str, Any], task: str) -> None:

@@ -1,4 +1,4 @@
-"""What a sweep looks like in MLflow: its tags, and its runs as plain values."""
+"""The form of a sweep in MLflow: the names of its tags, and its runs as plain values."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from nnexp.network.settings import Settings
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 
 SWEEP, TRIAL, ROLE = "nnexp.sweep", "nnexp.trial", "nnexp.role"
-#: The parent's tag that names the study, so that another study of the same name does not write into its runs.
+#: The parent's tag with the identity of the study, so that another study of the same name does not write to its runs.
 STUDY = "nnexp.study"
-#: The tag that says to which epoch the networks were trained: fewer than ``epochs`` if the trial was pruned.
+#: The tag with the epoch to which the networks were trained: fewer than ``epochs`` if the trial was pruned.
 EPOCHS = "nnexp.epochs_trained"
-#: The tag that says what became of most networks (`nnexp.recovery.trial_metrics.outcome`), or ``pruned``, ``failed``.
+#: The tag with the most frequent outcome of the networks (`trial_metrics.outcome`), or ``pruned``, ``failed``.
 OUTCOME = "outcome"
 #: The tag of a trial that the race dropped, and its value.
 RACE, DROPPED = "nnexp.race", "dropped"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
+#: Artifacts of the parent run.
 SWEEP_FILE = "sweep.toml"
+REPORT = "report.html"
 #: Optuna's state of a finished trial -> MLflow's status of its run.
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 ENDED = frozenset(STATUS.values())
 
-#: Characters that a tag's and a param's value may have.
+#: The most characters of the value of a tag and of a param.
 TAG_LIMIT = 8000
 PARAM_LIMIT = 6000
 
 
 @dataclass(frozen=True)
 class TrialRun:
-    """The run that one finished trial is to have in MLflow.
+    """The run of a finished trial, as it will be logged to MLflow.
 
     Attributes:
         metrics: (key, step, value).
@@ -56,7 +58,7 @@ class TrialRun:
 
 @dataclass(frozen=True)
 class SweepRun:
-    """Where a sweep is: its experiment and its parent run."""
+    """A sweep in MLflow: its experiment and its parent run."""
 
     name: str
     experiment_id: str
@@ -65,7 +67,7 @@ class SweepRun:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One trial's run as MLflow holds it; ``metrics`` are the last values, times are in milliseconds since 1970."""
+    """A trial's run as stored in MLflow; ``metrics`` are the last values, times are in milliseconds since 1970."""
 
     trial: int
     run_id: str

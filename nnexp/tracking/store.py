@@ -14,10 +14,11 @@ from mlflow.exceptions import MlflowException
 
 from nnexp._redact import redact
 from nnexp.errors import NotFoundError, StoreError, nearest
+from nnexp.tracking import artifacts
 from nnexp.tracking.client import open_client
 from nnexp.tracking.experiment import create_sweep
 from nnexp.tracking.failures import translated
-from nnexp.tracking.runs import PAGE, child_runs, counting, pages, parent_runs, record, runs_of_trial
+from nnexp.tracking.runs import PAGE, child_runs, pages, parent_runs, record, runs_of_trial, valid_runs
 from nnexp.tracking.schema import ENDED, NOTE, STUDY, SWEEP, SWEEP_FILE, TAG_LIMIT, TRIAL, RunRecord, SweepRun
 
 if TYPE_CHECKING:
@@ -83,23 +84,23 @@ class Tracking:
         found = self.find_sweep(name)
         if found is None:
             known = self.sweeps()
-            hint = nearest(name, known) if known else " (it holds no sweep)"
+            hint = nearest(name, known) if known else " (it has no sweeps)"
             raise NotFoundError(f"no sweep {name!r} in the tracking store{hint}")
         return found
 
     def ensure_sweep(
         self, name: str, *, text: str, note: str, tags: Mapping[str, str] | None = None, study: str | None = None
     ) -> SweepRun:
-        """Find the sweep, or create its experiment and parent run; its stored file is brought up to date.
+        """Find the sweep, or create its experiment and parent run; its stored sweep file is updated.
 
-        Of several workers that start at once one creates both: the store lets only one create an experiment of a name.
+        If several workers start at once, only one creates them, since the name of an experiment is unique.
 
         Args:
-            name: the sweep's name, which is the experiment's.
-            text: the sweep file, kept as the parent's artifact ``sweep.toml``.
+            name: the name of the sweep and of the experiment.
+            text: the sweep file, stored as the parent's artifact ``sweep.toml``.
             note: the parent's description, Markdown.
             tags: the parent's further tags.
-            study: the identity of the study whose runs they are.
+            study: the identity of the study that the runs belong to.
 
         Raises:
             StoreError: the experiment was deleted, or the runs are another study's.
@@ -117,14 +118,14 @@ class Tracking:
                 f"sweep {name!r}: its runs in {redact(self.uri)} are of another study store; name that one with "
                 f"--storage, remove them with `nnexp delete {name}`, or choose another name with --name"
             )
-        with contextlib.suppress(NotFoundError):  # a kill left none, or a part of it
+        with contextlib.suppress(NotFoundError):  # missing or incomplete after a kill
             if self.text(found.run_id, SWEEP_FILE) == text:
                 return found
         self.log_text(found.run_id, text, SWEEP_FILE)
         return found
 
     def study_of(self, sweep: SweepRun) -> str | None:
-        """The identity of the study that the sweep's runs belong to; None for runs from before that tag."""
+        """The identity of the study that the sweep's runs belong to; None for runs of versions without that tag."""
         with translated(self.uri):
             found: str | None = self.client.get_run(sweep.run_id).data.tags.get(STUDY)
         return found
@@ -185,10 +186,10 @@ class Tracking:
 
     def runs(self, name: str) -> list[RunRecord]:
         """The run of every trial by trial number: one per trial, without those that are still being delivered."""
-        return counting(self.trial_runs(self.sweep(name)))
+        return valid_runs(self.trial_runs(self.sweep(name)))
 
     def trial_runs(self, sweep: SweepRun) -> list[RunRecord]:
-        """Every run of the sweep's trials, duplicates and unfinished ones too; of one trial's runs the first counts."""
+        """All runs of the sweep's trials, also duplicates and unfinished ones; of a trial's runs the first is valid."""
         with translated(self.uri):
             runs = child_runs(self.client, sweep)
         self._artifact_uris |= {run.info.run_id: run.info.artifact_uri for run in runs}
@@ -242,9 +243,11 @@ class Tracking:
     # Artifacts
 
     def log_files(self, run_id: str, directory: Path) -> None:
-        """Send a directory's files as artifacts; those of the same name are replaced."""
+        """Send a directory's files as artifacts, and check that they arrived; those of the same name are replaced."""
         with translated(self.uri):
-            self.client.log_artifacts(run_id, str(directory))
+            if run_id not in self._artifact_uris:
+                self._artifact_uris[run_id] = self.client.get_run(run_id).info.artifact_uri
+            artifacts.send(self.client, self.uri, run_id, self._artifact_uris[run_id], directory)
 
     def log_text(self, run_id: str, text: str, path: str) -> None:
         """Write a text artifact; one of the same name is replaced."""
@@ -276,7 +279,7 @@ class Tracking:
 
     @contextlib.contextmanager
     def _artifact(self, run_id: str, path: str) -> Iterator[Path]:
-        """One artifact as a file: in its place if the run was listed and that is on this machine, else as a copy.
+        """One artifact as a file: the original if the run was listed and it is on this machine, else a copy.
 
         Raises:
             NotFoundError: the run has none of that path.
@@ -298,7 +301,7 @@ class Tracking:
             if path in {item.path for item in self.client.list_artifacts(run_id, None if folder == "." else folder)}:
                 raise
             raise NotFoundError(
-                f"run {run_id} has no artifact {path!r}; `nnexp doctor` makes what is missing again"
+                f"run {run_id} has no artifact {path!r}; `nnexp doctor --repair` restores it"
             ) from error
 
     # The parent's dataset
@@ -314,7 +317,7 @@ class Tracking:
 
         Args:
             run_id: the run.
-            name: the task's.
+            name: the task's name.
             inputs: (M, N) bits.
             targets: (M,) bits.
         """

@@ -1,4 +1,4 @@
-"""The run of one trial: its params, tags, metrics and artifacts, written to the outbox."""
+"""The run of one trial: its params, tags, metrics and artifacts, written to the spool."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from functools import partial
 from nnexp.network.settings import Settings
 from nnexp.recovery import networks_table, trial_metrics
 from nnexp.recovery.grades import GradedNetworks
+from nnexp.recovery.shortfall import shortfall
 from nnexp.search.sweep_file import Sweep
 from nnexp.tracking import provenance
-from nnexp.tracking.outbox import Entry, Outbox
 from nnexp.tracking.schema import DROPPED, EPOCHS, OUTCOME, RACE, State, TrialRun
+from nnexp.tracking.spool import Entry, Spool
 
 
 def write_trained(
-    outbox: Outbox,
+    spool: Spool,
     sweep: Sweep,
     trial: int,
     settings: Settings,
@@ -29,13 +30,13 @@ def write_trained(
     """Write a trained trial: params, curves, final metrics, ``networks.parquet`` and ``best_network.json``.
 
     Args:
-        outbox: where to.
+        spool: the spool.
         sweep: the sweep.
-        trial: its number.
-        settings: as trained; ``seeds`` is the number of networks after all rounds of adaptive seeds or of a race.
+        trial: the trial's number.
+        settings: its settings; ``seeds`` is the number of networks after all rounds of adaptive seeds or of a race.
         trained: its networks.
         state: COMPLETE or PRUNED.
-        epochs: to which it was trained: fewer than the sweep's if it was pruned.
+        epochs: the epoch to which it was trained: fewer than the sweep's if it was pruned.
         began: when its training began, in seconds since 1970.
         dropped: whether the race dropped it.
 
@@ -43,7 +44,7 @@ def write_trained(
         The entry, and the run's metrics: the last value of each curve, and the final ones.
 
     Raises:
-        StoreError: the outbox cannot be written.
+        StoreError: the spool cannot be written.
     """
     result, grades, seconds = trained
     finals = trial_metrics.final_metrics(result, grades, seconds)
@@ -63,7 +64,7 @@ def write_trained(
             OUTCOME: "pruned" if state == "PRUNED" else trial_metrics.outcome(result, grades),
         },
         name=run_name(trial, settings),
-        note=_note(settings, metrics, len(result.index)),
+        note=_note(settings, metrics, len(result.index), epochs, shortfall(result, grades, epochs)),
         started_ms=int(began * 1000),
         ended_ms=_ended_ms(began),
         metrics=(*curves, *((key, epochs, value) for key, value in finals.items())),
@@ -72,10 +73,10 @@ def write_trained(
         networks_table.NETWORKS: partial(networks_table.write_networks, result=result, grades=grades),
         networks_table.BEST_NETWORK: partial(networks_table.write_best_network, result=result, grades=grades),
     }
-    return outbox.write(run, files), metrics
+    return spool.write(run, files), metrics
 
 
-def write_failed(outbox: Outbox, sweep: Sweep, trial: int, settings: Settings, reason: str, began: float) -> Entry:
+def write_failed(spool: Spool, sweep: Sweep, trial: int, settings: Settings, reason: str, began: float) -> Entry:
     """Write a trial that was set aside: its params and the reason, without networks."""
     run = TrialRun(
         sweep=sweep.name,
@@ -89,7 +90,7 @@ def write_failed(outbox: Outbox, sweep: Sweep, trial: int, settings: Settings, r
         ended_ms=_ended_ms(began),
         metrics=(),
     )
-    return outbox.write(run, {})
+    return spool.write(run, {})
 
 
 def _params(trial: int, settings: Settings) -> dict[str, str]:
@@ -102,27 +103,41 @@ def _ended_ms(began: float) -> int:
 
 
 def _objective(sweep: Sweep, metrics: dict[str, float]) -> dict[str, str]:
-    """The tag with the values that the sampler received: ``recovery_rate = 0.31``."""
+    """The tag with the values of the objectives, as the sampler received them: ``recovery_rate = 0.31``."""
     values = [f"{name} = {metrics[name]:.4g}" for name in sweep.objective if name in metrics]
     return {"objective": ", ".join(values)} if values else {}
 
 
 def run_name(trial: int, settings: Settings) -> str:
-    """A run's name: ``h=4 lr=0.5 glorot_uniform×1 · #12``."""
+    """A run's name: ``#12 h=4 lr=0.5 glorot_uniform×1``."""
     s = settings
-    return f"h={s.hidden_size} lr={s.learning_rate:.3g} {s.init}×{s.init_scale:.3g} · #{trial}"
+    return f"#{trial} h={s.hidden_size} lr={s.learning_rate:.3g} {s.init}×{s.init_scale:.3g}"
 
 
-def _note(settings: Settings, metrics: dict[str, float], networks: int) -> str:
-    """A run's description: its rates in words."""
+def _note(settings: Settings, metrics: dict[str, float], networks: int, epochs: int, reason: str) -> str:
+    """A run's description: its rates in words, then the most frequent reason why networks do not recover.
+
+    Args:
+        settings: the settings of the trial.
+        metrics: the metrics of the run.
+        networks: the number of networks.
+        epochs: the epoch to which they were trained; fewer than the setting's if the trial was pruned.
+        reason: the reason from `shortfall`; empty if there is none.
+    """
+    pruned = epochs < settings.epochs
+    when = "by then" if pruned else f"within {epochs:,} epochs"
     solved = metrics["solved_rate"]
-    lines = [f"**{solved:.1%}** of {networks:,} networks solve {settings.task[:40]} within {settings.epochs:,} epochs"]
+    rates = [f"**{solved:.1%}** of {networks:,} networks solve {settings.task[:40]} {when}"]
     if "recovery_rate" in metrics:
         low, high = metrics["recovery_rate_low"], metrics["recovery_rate_high"]
-        lines.append(
+        rates.append(
             f"**{metrics['recovery_rate']:.1%}** recover the hand-designed logic (95% interval {low:.1%} to {high:.1%})"
         )
-        lines.append(f"{metrics['contains_rate']:.1%} contain it, {metrics.get('mirror_rate', 0.0):.1%} its mirror")
+        rates.append(f"{metrics['contains_rate']:.1%} contain it, {metrics.get('mirror_rate', 0.0):.1%} its mirror")
     if metrics.get("diverged_rate", 0.0) > 0:
-        lines.append(f"{metrics['diverged_rate']:.1%} diverged")
-    return "; ".join(lines) + "."
+        rates.append(f"{metrics['diverged_rate']:.1%} diverged")
+    parts = [f"Pruned after {epochs:,} of {settings.epochs:,} epochs."] if pruned else []
+    parts.append("; ".join(rates) + ".")
+    if reason:
+        parts.append(f"{reason}.")
+    return " ".join(parts)

@@ -18,6 +18,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 
 from nnexp._redact import redact
 from nnexp.errors import StoreError, UsageError
+from nnexp.tracking.address import is_missing
 
 _GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 
@@ -45,7 +46,7 @@ def serve_ui(
 
     Raises:
         UsageError: the port is in use.
-        StoreError: the server does not start, or ends by itself.
+        StoreError: the server does not start, or ends unexpectedly.
     """
     if tracking_uri.startswith("http"):
         _show(f"{redact(tracking_uri).rstrip('/')}/{page}", announce, open_browser)
@@ -53,7 +54,7 @@ def serve_ui(
     with running(tracking_uri, host=host, port=port, allowed_hosts=allowed_hosts) as (address, process, log):
         _show(f"{address}/{page}", announce, open_browser)
         process.wait()
-        raise StoreError(f"the MLflow server ended by itself ({_last_line(log)})")
+        raise StoreError(f"the MLflow server ended unexpectedly ({_last_line(log)})")
 
 
 @contextlib.contextmanager
@@ -67,15 +68,18 @@ def running(
 ) -> Iterator[tuple[str, subprocess.Popen[bytes], IO[bytes]]]:
     """A server on a database, from its first answer to the end of the block; yields address, process and log."""
     port = _claim(host, port)
+    if is_missing(tracking_uri):  # the server, if killed meanwhile, would leave the database incomplete
+        from nnexp.tracking.client import open_client
+
+        open_client(tracking_uri)
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     if allowed_hosts:
         command += ["--allowed-hosts", allowed_hosts]
     # The address is passed in the environment: every user of the machine can read a process's arguments.
     environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": tracking_uri, "MLFLOW_REGISTRY_STORE_URI": tracking_uri}
     environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    environment.setdefault(
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"
-    )  # eight more processes, which evaluate GenAI traces
+    # Otherwise the server starts eight more processes, which evaluate GenAI traces.
+    environment.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     environment.pop("MLFLOW_TRACKING_URI", None)
     shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::") else host  # noqa: S104  compared, not bound
     address = f"http://{shown}:{port}"
@@ -130,7 +134,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _last_line(log: IO[bytes]) -> str:
     log.seek(0)
     lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-    return redact(lines[-1])[:300] if lines else "it said nothing"
+    return redact(lines[-1])[:300] if lines else "its log is empty"
 
 
 def _show(address: str, announce: Callable[[str], None], open_browser: bool | None) -> None:

@@ -1,10 +1,10 @@
-"""Training: thousands of networks side by side, by full-batch gradient descent.
+"""Training: full-batch gradient descent for thousands of networks at once.
 
-Public: `trainer.train` trains a setting to its end; `trainer.start` and `trainer.advance` do it in parts. They return a
-`result.TrainingResult`.
+Public names: `trainer.train` trains a setting to its end; `trainer.start` and `trainer.advance` do it in parts. They
+return a `result.TrainingResult`.
 
-Three words: A *tile* is a block of memory that fits into the processor's cache, with the networks that are trained in
-it together. A *lane* is the place of one network in a tile. The *scheduler* decides which network is in which lane.
+A *tile* is a block of memory that fits into the processor's cache, with the networks that are trained in it together. A
+*lane* is the place of one network in a tile. The *scheduler* decides which network is in which lane.
 
 - `trainer`: which networks are trained together
 - `result`: what training returns

@@ -1,4 +1,4 @@
-"""The threads of BLAS in a process that trains beside others."""
+"""The threads of BLAS in a training process."""
 
 from __future__ import annotations
 

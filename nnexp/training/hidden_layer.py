@@ -5,8 +5,8 @@ Axes: m samples (M), k inputs and the bias (K = N + 1), h hidden units (H), r la
 Both classes below do the same. Forward, they compute A = tanh(z) with z = sum_k X W1, or A = tanh(z/2). Backward, they
 compute dW1 = sum_m D A X. Which one a tile uses depends on its inputs alone:
 
-- `TruthTable`: X holds all 2^N rows of two values, counting up. A row that has input j set is the row without it plus
-  one term. So each input doubles the number of finished rows: M additions per hidden unit in place of K M
+- `TruthTable`: X holds all 2^N rows of two values, in counting order. A row that has input j set is the row without it
+  plus one term. So each input doubles the number of finished rows: M additions per hidden unit in place of K M
   multiplications. The gradient folds the rows together in the reverse order. In float64, where exponentials cost most,
   the rows are powers of two and the additions become multiplications, 2^(b + w) = 2^b 2^w: K H exponentials in place
   of M H.
@@ -72,7 +72,7 @@ def _tanh_of_power(A: Array) -> None:
 class TruthTable:
     """Hidden units on all rows of two values.
 
-    The values -1 and +1 are reduced to 0 and 1: b ± w1 ± w2 is the table of 0 and 1 for b - w1 - w2, 2 w1 and 2 w2.
+    The values -1 and +1 are reduced to 0 and 1: b ± w1 ± w2 = (b - w1 - w2) + (0 or 2 w1) + (0 or 2 w2).
 
     Args:
         halved: compute tanh(z/2) in place of tanh(z).
@@ -97,7 +97,7 @@ class TruthTable:
             _fill(np.add, self._doublings)
             tanh(A)
             return
-        # argmax and argmin start faster than max and min, and they find nan as well
+        # argmax and argmin have less overhead than max and min, and they find nan as well
         in_range = terms.item(terms.argmax()) <= self._limit and terms.item(terms.argmin()) >= -self._limit
         lanes, powers = (None, None) if in_range else self._powers_of_sums(terms)
         np.exp2(terms[-1], out=A[0])

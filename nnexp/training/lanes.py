@@ -2,9 +2,9 @@
 
 Axes: R networks, T recorded epochs.
 
-Everything that happens to a network depends on its own epoch alone: when it is recorded, and when it is checked for
-divergence. So training proceeds in blocks that end at multiples of `CHECK_INTERVAL`. Every network passes these epochs
-at the end of a block, regardless of the networks beside it.
+When a network is recorded, and when it is checked for divergence, depends only on its own epoch. So training proceeds
+in blocks that end at multiples of `CHECK_INTERVAL`: every network is at such an epoch at the end of a block, regardless
+of the other networks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nnexp.training.result import TrainingResult
 from nnexp.training.tile import CONFIDENT_MARGIN, SOLVED_PRODUCT, Problem, Tile, numeric_mode
 
 CHECK_INTERVAL = 32
-"""Epochs between two checks of which networks met the stop, were first correct or solved, or diverged."""
+"""Epochs between two checks for networks that met the stop, were first correct or solved, or diverged."""
 
 _REFILL = 8
 """Waiting networks enter a tile when at least one of this many lanes is free."""
@@ -50,9 +50,9 @@ def advance(problem: Problem, networks: TrainingResult, rate: Array, momentum: A
 
 
 class _Scheduler:
-    """Takes all active networks from one epoch to another, in blocks of equal length, through one tile.
+    """Trains all active networks from epoch ``begin`` to ``end``, in blocks of equal length, in one tile.
 
-    With equal epochs it evaluates them: one forward pass sets their loss and accuracy, and notes first epochs.
+    If the two are equal, it evaluates them: one forward pass sets loss, accuracy, and the epochs of first success.
 
     Attributes:
         waiting: the positions of the networks that have not entered the tile yet.
@@ -69,9 +69,8 @@ class _Scheduler:
         self.waiting = np.flatnonzero(~(networks.stopped | networks.diverged))
         self.one_width = problem.one_width
         width = problem.max_width
-        if (
-            not self.one_width
-        ):  # tiles of equal width, since a last tile that is nearly empty costs as much as a full one
+        if not self.one_width:
+            # tiles of equal width, since a last tile that is nearly empty costs as much as a full one
             count = max(len(self.waiting), 1)
             width = _whole_width(-(-count // -(-count // width)))
         self.tile = Tile(problem, width, self.steps)

@@ -1,6 +1,6 @@
-"""What training returns: R networks of one setting with their history, at the end or at any epoch before it.
+"""What training returns: R networks of one setting with their history, at any epoch.
 
-Axes: R networks, H hidden, N inputs, T recorded epochs.
+Axes: R networks, H hidden units, N inputs, T recorded epochs.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class TrainingResult:
     """R networks of one setting, trained up to an epoch; plain arrays, which processes can exchange.
 
     Attributes:
-        settings: what the networks are trained with.
+        settings: the settings of the networks.
         index: (R,) the networks' numbers.
-        epoch: up to which all networks are trained that have neither stopped nor diverged.
-        network: the weights at that epoch, or at which a network stopped.
+        epoch: the epoch that all networks have reached that have neither stopped nor diverged.
+        network: the weights at that epoch, or where a network stopped.
         velocities: of each weight, in the shape of ``network``; None without momentum, and after the last epoch.
         stopped: (R,) whether a network met the setting's ``stop``.
         diverged: (R,) whether a network had a weight or logit that is not finite.
@@ -117,10 +117,7 @@ class TrainingResult:
 
 
 def concatenate(results: Sequence[TrainingResult]) -> TrainingResult:
-    """Results of networks that were trained apart up to one epoch, joined in the order given; the arrays are copies.
-
-    The settings are those of the first.
-    """
+    """Join results at the same epoch, in the given order; the arrays are copies, the settings those of the first."""
     velocities = [result.velocities for result in results if result.velocities is not None]
     histories = [result.history for result in results]
     joined: dict[str, Any] = {name: np.concatenate([getattr(r, name) for r in results]) for name in _PER_NETWORK}

@@ -313,7 +313,7 @@ class Tile:
         return update
 
     def _freeze_stopped(self, margin: Array, product: Array) -> None:
-        """Let lanes that meet their stop learn no more: they keep the weights of this epoch until they are unloaded."""
+        """Freeze lanes that meet their stop: they keep the weights of this epoch until they are unloaded."""
         hit = self._hit
         if self.problem.stop == "solved":
             np.greater(product, self.threshold, out=hit)
@@ -351,7 +351,7 @@ def _libraries() -> threadpoolctl.ThreadpoolController:
 
 @contextlib.contextmanager
 def numeric_mode() -> Iterator[None]:
-    """The mode in which tiles run: no warnings of overflow, which is divergence; one BLAS thread; a small NumPy buffer.
+    """The mode in which tiles run: no warnings (an overflow is divergence), one BLAS thread, a small NumPy buffer.
 
     With its default buffer NumPy copies broadcast operands into larger pieces, which doubles the time of such a pass.
     """

@@ -1,10 +1,9 @@
-"""Training: settings in, trained networks out, by full-batch gradient descent.
+"""Training the networks of settings by full-batch gradient descent.
 
-Axes: R networks, H hidden, N inputs, T recorded epochs.
+Axes: R networks, H hidden units, N inputs, T recorded epochs.
 
-`start` and `advance` are pure: a result goes in, another comes out. A training that is interrupted at any epoch and
-continued ends with the same bits. The result of a network depends on its settings and its number alone, regardless of
-the networks beside which it is trained.
+`start` and `advance` do not change their arguments. Training that is interrupted at any epoch and continued ends with
+the same bits. The result of a network depends only on its settings and its number, not on the networks trained with it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from nnexp.training.result import History, TrainingResult, concatenate
 from nnexp.training.tile import Problem
 
 HISTORY_POINTS = 24
-"""Recorded epochs of a training. Each is a row of metrics in the tracking store, which takes at most 64."""
+"""At most this many epochs of a training are recorded, since each adds rows to the tracking store."""
 
 
 def recorded_epochs(epochs: int) -> NDArray[np.int64]:
@@ -39,7 +38,7 @@ def train(
 
     Args:
         settings: what to train.
-        initial: start from these R networks, and not from drawn ones; the result's settings have ``seeds`` = R.
+        initial: start from these R networks instead of drawn ones; the result's settings have ``seeds`` = R.
         index: the networks' numbers; by default 0 to ``seeds`` - 1.
 
     Raises:
@@ -84,8 +83,8 @@ def start(
 def advance(trainings: Sequence[TrainingResult], until: int) -> list[TrainingResult]:
     """Train the networks of several settings to epoch ``until``, or to their last epoch, each to its stop at most.
 
-    Settings of one shape (task, encoding, hidden size, activation, loss, dtype, stop, epochs, with or without momentum)
-    that are at one epoch are trained side by side. Learning rate, momentum and initial weights are each network's own.
+    Settings that agree in task, encoding, hidden size, activation, loss, dtype, stop, epochs and the use of momentum,
+    and are at the same epoch, are trained together. Learning rate, momentum and initial weights may differ.
 
     Args:
         trainings: the results to continue; they are not changed.
@@ -107,7 +106,7 @@ def advance(trainings: Sequence[TrainingResult], until: int) -> list[TrainingRes
 
 
 def _shape(training: TrainingResult) -> tuple[object, ...]:
-    """What networks that are trained side by side have in common."""
+    """What networks that are trained together have in common."""
     s = training.settings
     return (
         *(s.task, s.encoding, s.hidden_size, s.activation, s.loss, s.dtype, s.stop, s.epochs, s.momentum > 0),
@@ -116,7 +115,7 @@ def _shape(training: TrainingResult) -> tuple[object, ...]:
 
 
 def _advance_together(trainings: Sequence[TrainingResult], until: int) -> list[TrainingResult]:
-    """Advance trainings of one shape."""
+    """Advance trainings of equal `_shape`."""
     s, sizes = trainings[0].settings, [len(training) for training in trainings]
     networks = concatenate(trainings)
     rate, momentum = (

@@ -106,7 +106,7 @@ def test_nothing_in_common_and_nothing_finished() -> None:
     assert compare_sweeps(left, empty).matched.empty
 
 
-def test_a_task_without_a_reference_is_compared_by_solving() -> None:
+def test_a_task_without_a_reference_is_compared_by_solved_rate() -> None:
     """Where one sweep has no recovery the solved rate is compared."""
     left = summarize_records("a", grid("xnor", {(2, 0.1): 0.5, (3, 0.1): 0.5}))
     right = summarize_records(

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnexp.analysis import formats
@@ -26,7 +26,7 @@ def only_small_networks(setting: dict[str, object]) -> float:
     return {2: 0.4, 3: 0.2, 4: 0.1}.get(setting["hidden_size"], 0.0)  # type: ignore[call-overload, no-any-return]
 
 
-def test_the_answer_says_who_leads_and_how_certain_that_is() -> None:
+def test_the_answer_names_the_first_setting_and_its_uncertainty() -> None:
     """The headline has the setting, the counts and the interval; the tests against the others follow."""
     records, outcomes = sweep(60, only_small_networks)
     summary = summarize_records("s", records, outcomes={"recovery_rate": outcomes}, sampler="random", planned=60)
@@ -112,11 +112,11 @@ def test_recovery_in_the_retest_alone() -> None:
 
 
 def test_contained_but_not_recovered() -> None:
-    """Where networks contain the logic and none has recovered it, the answer says that recovery asks for more."""
+    """Where networks contain the logic and none has recovered it, the answer says that recovery requires more."""
     records = [run(0, recovery_rate=0, solved_rate=0.9, contains_rate=0.78, mirror_rate=0.0)]
     summary = summarize_records("s", records)
     assert "78% contain the hand-designed logic" in summary.answer[-1]
-    assert "have not recovered the solution, which asks for more" in summary.answer[-1]
+    assert "have not recovered the solution, which requires more" in summary.answer[-1]
     assert any("A network contains the hand-designed logic when" in note for note in summary.notes)
 
 
@@ -134,7 +134,7 @@ def test_all_diverged() -> None:
     assert "diverged: 768 networks in 3 settings. Try lower learning rates" in summarize_records("s", records).answer[0]
 
 
-def test_a_sweep_still_running_says_so() -> None:
+def test_the_notes_name_a_sweep_that_is_still_running() -> None:
     """Running and missing trials are counted; pruned and failed ones are not ranked."""
     records = [
         run(0, recovery_rate=0.5, solved_rate=0.5),
@@ -238,7 +238,6 @@ def made_up(draw: st.DrawFn) -> Summary:
     )
 
 
-@settings(max_examples=150, deadline=None)
 @given(made_up())
 def test_every_sentence_is_true(summary: Summary) -> None:
     """No sentence contradicts the tables or another sentence, whatever the rates."""

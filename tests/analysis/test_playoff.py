@@ -71,7 +71,7 @@ def test_equal_settings_are_all_left() -> None:
     assert late.tolist() == [playoff.FULL] * 2
 
 
-def test_the_set_contains_the_best_as_often_as_it_says() -> None:
+def test_the_set_contains_the_best_with_its_confidence() -> None:
     """At a confidence of one half, where errors would show: 10 equal settings, of which any one may be the best."""
     kept = []
     for seed in range(100):

@@ -25,6 +25,7 @@ from nnexp.tracking.schema import RunRecord
 from nnexp.training.trainer import train
 from tests.helpers.chromium import chromium
 from tests.helpers.made_up_sweep import record, run
+from tests.helpers.sampling import sample
 
 pytestmark = pytest.mark.xdist_group("report")  # they share the sweeps that they report
 
@@ -144,7 +145,7 @@ def parsed(html: str) -> Tags:
     return tags
 
 
-def test_the_page_is_whole_and_needs_no_network(page: str) -> None:
+def test_the_page_is_complete_and_needs_no_network(page: str) -> None:
     """Every link stays inside the page, every identifier is unique, and it is under 3 MB."""
     tags = parsed(page)
     assert len(set(tags.ids)) == len(tags.ids)
@@ -165,7 +166,7 @@ def test_the_page_has_every_part(page: str) -> None:
         assert words in page
 
 
-def test_the_logic_table_is_the_sources(page: str) -> None:
+def test_the_logic_table_is_that_of_the_source(page: str) -> None:
     """The logic table of the hand-designed network is beside the truth tables of the learned one."""
     for heading in ("a1 = x1 and x2", "a2 = not x1 and not x2", "output = a1 or a2"):
         assert f">{heading}</th>" in page.replace("\n", " ")
@@ -263,7 +264,7 @@ def made_up(trials: int = 12, undefined: tuple[int, ...] = (), **fixed: float) -
     return found
 
 
-@pytest.mark.parametrize("kind", DEGENERATE)
+@pytest.mark.parametrize("kind", sample(list(DEGENERATE), 3, "degenerate sweeps"))
 def test_every_figure_of_a_degenerate_sweep_is_drawn(kind: str) -> None:
     """Ranges without width, rates without a spread, and rates that are not there: a whole page, and no warning."""
     records = made_up(**DEGENERATE[kind])

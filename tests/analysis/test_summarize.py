@@ -35,7 +35,7 @@ def test_a_retest_is_read_back_from_the_runs_metrics() -> None:
     assert summary.best.retest.successes == 180
 
 
-def test_no_reference_is_judged_by_solving() -> None:
+def test_without_a_reference_settings_are_ranked_by_solved_rate() -> None:
     """A task without a reference is ranked by its solved rate and says nothing of recovery."""
     records = [run(t, task="and", solved_rate=0.1 * t) for t in range(5)]
     summary = summarize_records("s", records)

@@ -22,7 +22,7 @@ CONTRACT = {
 PRINTING = {"train", "sweep", "summarize", "status", "show", "reference", "predict", "replay", "compare", "doctor"}
 
 
-def test_all_commands_of_the_contract_are_there_and_listed() -> None:
+def test_all_commands_exist_and_are_listed() -> None:
     """Each under one section of the help, with its one line in full."""
     assert set(MODULES) >= CONTRACT
     assert sum(map(len, SECTIONS.values())) == len(MODULES) == len(every_command())

@@ -63,7 +63,7 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Traceback" in called(*broken)[2]
 
 
-def test_a_reader_that_leaves_early_is_no_error() -> None:
+def test_a_closed_pipe_is_not_an_error() -> None:
     """`nnexp reference | head` prints nothing on stderr."""
     reading, writing = os.pipe()
     os.close(reading)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.helpers.command_line import called, program
 
 
-def test_delivering_from_an_empty_spool_does_not_say_sound() -> None:
+def test_delivering_from_an_empty_spool_does_not_say_no_faults() -> None:
     """The message is only that the spool is empty, since the stores were not compared."""
     for args, words in (
         ((), "is empty: nothing to deliver"),
@@ -15,7 +15,7 @@ def test_delivering_from_an_empty_spool_does_not_say_sound() -> None:
         assert (status, out) == (0, "")
         assert "nnexp-spool" in err
         assert words in err
-        assert "sound" not in err
+        assert "no faults" not in err
     assert called("doctor", "--deliver", "--json")[1] == "[]\n"
 
 

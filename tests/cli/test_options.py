@@ -12,7 +12,7 @@ from nnexp.cli.options import Command
 from tests.helpers.command_line import called, every_command
 
 
-def test_any_option_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_option_can_be_set_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """As NNEXP_<COMMAND>_<OPTION>; the error of a wrong value names the option."""
     monkeypatch.setenv("NNEXP_REFERENCE_TASK", "xor")
     assert "network for xor" in called("reference")[1]
@@ -48,7 +48,7 @@ def test_every_option_has_its_variable(
     assert option.resolve_envvar_value(context) is None
 
 
-def test_options_with_other_parameter_names_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_with_other_parameter_names_can_be_set_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flags, options that may be given several times, and options with a variable that commands share."""
     monkeypatch.setenv("NNEXP_REFERENCE_JSON", "1")
     assert "literal_tanh" in json.loads(called("reference")[1])

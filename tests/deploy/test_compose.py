@@ -303,7 +303,7 @@ def stack(podman: Podman, image: str, postgres_image: str, tmp_path: Path) -> It
 @pytest.mark.container
 @pytest.mark.slow
 @pytest.mark.long
-def test_containers_drain_a_sweep_side_by_side(stack: Stack) -> None:
+def test_containers_drain_a_sweep_together(stack: Stack) -> None:
     """Two workers in containers do a sweep once; each hands back on SIGTERM, in mid-sweep and with nothing to do."""
     longer = ("--set=seeds=512", "--set=epochs=20000")
     command = ("run", "--rm", "--no-deps", "nnexp")

@@ -120,7 +120,7 @@ class TestImage:
     @pytest.mark.parametrize(
         ("arguments", "status"), [(("--version",), 0), (("no-such-command",), 2), (("sweep", "/no/such.toml"), 2)]
     )
-    def test_exit_status_is_the_commands(
+    def test_exit_status_is_that_of_the_command(
         self, podman: Podman, image: str, arguments: tuple[str, ...], status: int
     ) -> None:
         """A batch system sees the exit status that the contract gives."""

@@ -42,7 +42,7 @@ def test_manifests_ask_for_what_they_need(objects: list[Object]) -> None:
         assert container["resources"]["limits"].keys() == {"memory"}, name
 
 
-def test_manifests_names_meet(objects: list[Object]) -> None:
+def test_names_in_the_manifests_match(objects: list[Object]) -> None:
     """Every volume, ConfigMap, Secret and claim that a pod names is there."""
     there = {(found["kind"], found["metadata"]["name"]) for found in objects}
     claims = {"data"}  # the StatefulSet's own template
@@ -69,7 +69,7 @@ def test_manifests_hold_no_password(objects: list[Object]) -> None:
             assert "password=" not in word, (name, word)
 
 
-def test_worker_job_bears_disruption(objects: list[Object]) -> None:
+def test_worker_job_tolerates_disruption(objects: list[Object]) -> None:
     """An indexed Job whose pods may be evicted freely, retried each on its own, and which a wrong file ends at once."""
     job = named(objects, "Job", "worker")["spec"]
     assert job["completionMode"] == "Indexed"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from nnexp.tracking.outbox import Entry, Outbox
 from nnexp.tracking.schema import TrialRun
+from nnexp.tracking.spool import Entry, Spool
 from nnexp.tracking.store import Tracking
 
 CURVES = ("loss", "loss_median", "loss_p10", "loss_p90", "xnor_accuracy", "solved_rate")
@@ -23,7 +23,7 @@ def trial_run(
         state=state,  # type: ignore[arg-type]
         params={"trial": str(trial), "hidden_size": "4", "learning_rate": "0.5", "init": "glorot_uniform"},
         tags={"nnexp.version": "0.1.0"},
-        name=f"h=4 lr=0.5 glorot_uniform×1 · #{trial}",
+        name=f"#{trial} h=4 lr=0.5 glorot_uniform×1",
         note="31% recovered",
         started_ms=started + trial,
         ended_ms=started + 5000 + trial,
@@ -36,9 +36,9 @@ FILES: Mapping[str, Callable[[Path], None]] = {
 }
 
 
-def write_entry(outbox: Outbox, trial: int, **more: object) -> Entry:
-    """Write a trial with one small artifact to the outbox."""
-    return outbox.write(trial_run(trial, **more), FILES)  # type: ignore[arg-type]
+def write_entry(spool: Spool, trial: int, **more: object) -> Entry:
+    """Write a trial with one small artifact to the spool."""
+    return spool.write(trial_run(trial, **more), FILES)  # type: ignore[arg-type]
 
 
 def runs_by_trial(tracking: Tracking, name: str) -> dict[int, list[tuple[str, str]]]:

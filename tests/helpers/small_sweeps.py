@@ -24,7 +24,7 @@ from nnexp.runner import doctor, sweeps
 from nnexp.search import sweep_file
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
-from nnexp.tracking.outbox import Outbox
+from nnexp.tracking.spool import Spool
 from nnexp.tracking.store import Tracking
 from tests.helpers.finished_trials import runs_by_trial
 
@@ -133,7 +133,7 @@ def networks(sweep: sweep_file.Sweep, where: Stores) -> dict[int, list[bytes]]:
 
 def spooled(sweep: sweep_file.Sweep, where: Stores) -> dict[int, list[bytes]]:
     """The same for a sweep that was run offline."""
-    entries = Outbox(where.spool).entries(sweep.name)
+    entries = Spool(where.spool).entries(sweep.name)
     return {
         entry.trial: weights(networks_table.read_networks(entry.files / networks_table.NETWORKS)) for entry in entries
     }

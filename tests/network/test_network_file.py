@@ -51,7 +51,7 @@ def test_all_forms_of_a_file_are_the_same_network(file: Path, content: dict[str,
     assert (found.activation, found.encoding, task) == ("sigmoid", "bipolar", "xor")
 
 
-def test_the_caller_may_say_activation_and_encoding(file: Path) -> None:
+def test_the_caller_may_name_activation_and_encoding(file: Path) -> None:
     """In place of the file's; the default is used where neither says an activation."""
     found, _ = read(file, BEST_NETWORK, activation="tanh", encoding="binary")
     assert (found.activation, found.encoding) == ("tanh", "binary")
@@ -81,7 +81,7 @@ def test_a_wrong_file_is_named_with_its_fault(file: Path, content: Any, words: s
         read(file, content)
 
 
-def test_files_that_are_no_json_are_refused(file: Path) -> None:
+def test_files_that_are_not_json_are_refused(file: Path) -> None:
     """With the line of the fault, or the reason why the file cannot be read."""
     with pytest.raises(UsageError, match=r"network.json: cannot be read \(No such file"):
         network_file.read_network(file)

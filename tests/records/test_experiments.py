@@ -89,7 +89,7 @@ def test_the_recorded_table_belongs_to_the_file(name: str) -> None:
     assert {line["networks"] for line in table} == {str(sweep.seeds)}
 
 
-def test_a_recorded_cell_comes_out_again() -> None:
+def test_a_recorded_cell_is_reproduced() -> None:
     """The first hidden-size-2 cell of glorot_uniform at rate 0.5 and scale 1, trained now, has the recorded counts.
 
     Counts may move by a few where the processor's vector instructions round differently, hence the tolerance.
@@ -153,7 +153,7 @@ def test_the_conclusions_quote_the_recorded_tables() -> None:
     assert (EXPERIMENTS / "README.md").read_text(encoding="utf-8") == conclusions.text()
 
 
-def test_intervals_over_seeds_see_that_cells_share_them() -> None:
+def test_intervals_over_seeds_account_for_shared_seeds() -> None:
     """Ten copies of one cell tell no more than one: the interval does not shrink with copies."""
     cell = np.random.default_rng(0).random(400) < 0.3
     points = [{"copy": i, "all": 0} for i in range(10)]
@@ -206,7 +206,7 @@ def test_the_mirror_is_more_likely_under_binary_inputs() -> None:
     assert mirror > hand
 
 
-def test_mirrored_starts_swap_the_families() -> None:
+def test_mirrored_initial_weights_swap_the_families() -> None:
     """Why: under -1/+1 negating x1's weights and the output turns each network into its mirror.
 
     Not to the bit, since the samples trade places in the sums.

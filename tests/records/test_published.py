@@ -73,7 +73,7 @@ def test_a_solved_network_has_no_way_down_of_that_size() -> None:
     assert value - np.minimum(ahead, behind) < 1e-6
 
 
-def test_smaller_networks_live_in_larger_ones() -> None:
+def test_stationary_points_of_smaller_networks_exist_in_larger_ones() -> None:
     """Mehta and others 2018: an additional unit of zero weights stays there, and changes nothing, to the bit."""
     assert stationary.embedded(300) == 0
 
@@ -105,7 +105,7 @@ def test_a_width_that_changes_nothing_gives_no_agreement() -> None:
     assert initial_range.difference(never, never, 1000) == "no difference seen"
 
 
-def test_close_starts_end_apart() -> None:
+def test_close_initial_weights_end_apart() -> None:
     """Kolen and Pollack 1990: of pairs a hundredth apart in each weight some part, of pairs a tenth apart more do."""
     close, far = initial_range.parted((0.02, 0.2), 2.0, networks=400).sum(axis=1)
     assert 0 < close < far
@@ -116,7 +116,7 @@ def pairs(counts: list[int], networks: int = 100_000) -> np.ndarray:
     return np.arange(networks) < np.array(counts)[:, None]
 
 
-def test_the_exponent_of_a_smooth_border_is_one() -> None:
+def test_the_exponent_of_a_smooth_boundary_is_one() -> None:
     """Shares in proportion to the step give 1, shares that hardly fall give less."""
     smooth, low, high = initial_range.exponent(pairs([40_000, 4000, 400, 40]))
     assert smooth == pytest.approx(1, abs=0.01)
@@ -124,7 +124,7 @@ def test_the_exponent_of_a_smooth_border_is_one() -> None:
     assert initial_range.exponent(pairs([40_000, 20_000, 10_000, 5000]))[2] < 0.5
 
 
-def test_the_interval_of_the_exponent_knows_that_steps_share_their_pairs() -> None:
+def test_the_interval_of_the_exponent_accounts_for_shared_pairs() -> None:
     """Where the same pairs part at every step, the shares move together and the slope cannot."""
     same = initial_range.exponent(pairs([100, 100, 100, 100], 1000))
     apart = np.array([np.roll(row, 200 * i) for i, row in enumerate(pairs([100, 100, 100, 100], 1000))])
@@ -133,7 +133,7 @@ def test_the_interval_of_the_exponent_knows_that_steps_share_their_pairs() -> No
     assert other[2] - other[1] > 0.05
 
 
-def test_steps_at_which_hardly_a_pair_parts_are_not_called_smooth() -> None:
+def test_steps_that_separate_few_pairs_are_not_called_smooth() -> None:
     """They are left out of the fit, and the verdict names the closest step that is in it."""
     counts = [385, 38, 5, 0]
     slope, low, high = initial_range.exponent(pairs(counts, 10_000))

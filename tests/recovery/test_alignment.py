@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -32,7 +32,6 @@ XNOR = tasks.get("xnor")
     seed=st.integers(0, 10_000),
     spare=st.integers(0, 3),
 )
-@settings(max_examples=60, deadline=None)
 def test_align_undoes_any_symmetry(activation: str, encoding: str, spec: str, seed: int, spare: int) -> None:
     """A reference with permuted and flipped units and idle spare ones comes back in its own order and signs."""
     task = tasks.get(spec)
@@ -52,7 +51,6 @@ def test_align_undoes_any_symmetry(activation: str, encoding: str, spec: str, se
 
 
 @given(activation=st.sampled_from(["tanh", "sigmoid"]), hidden=st.integers(1, 6), seed=st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
 def test_align_never_changes_the_function(activation: str, hidden: int, seed: int) -> None:
     """Whatever the network, narrower than the reference included, the aligned one computes the same."""
     rng = np.random.default_rng(seed)

@@ -43,7 +43,7 @@ def test_all_functions_of_two_inputs_have_a_name(bits, name):
 
 
 @pytest.mark.parametrize("points", [TWO, THREE])
-def test_formulas_mean_what_they_say(points):
+def test_formulas_equal_their_functions(points):
     """Where a formula is written in and, or, not, Python computes the same function from it."""
     names = ["x1", "x2", "x3"][: len(points[0])]
     for bits in itertools.product((0, 1), repeat=len(points)):
@@ -90,7 +90,7 @@ def test_both_forms_cost_the_same_and_the_literal_tanh_reading_gives_2_of_4():
     assert "the answer is 0 for every row" in literal["why"]
 
 
-def test_paritys_own_reference_counts():
+def test_the_units_of_the_parity_reference_count():
     explained = explain_reference("parity:3")
     assert [unit["gate"] for unit in explained["hidden"]] == ["OR", "at least 2 of 3", "AND"]
     assert explained["sigmoid"]["rows_right"] == 8

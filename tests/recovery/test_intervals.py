@@ -50,7 +50,7 @@ def test_failures_mirror_successes(counts):
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.2, 0.5])
-def test_it_covers_the_rate_about_as_often_as_it_says(rate):
+def test_its_coverage_is_about_nominal(rate):
     """Exact coverage by summing the binomial: 95% within 3 points at 256 seeds."""
     k = np.arange(257)
     low, high = wilson(k, 256)

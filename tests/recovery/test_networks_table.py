@@ -53,7 +53,7 @@ def grades(result: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (7, 3, 2), (5, 1, 3)])
-def test_networks_come_back_to_the_bit(tmp_path: Path, shape: tuple[int, int, int], dtype: str) -> None:
+def test_networks_are_read_back_with_the_same_bits(tmp_path: Path, shape: tuple[int, int, int], dtype: str) -> None:
     """Weights of any shape and precision, and every column."""
     result = trained(*shape, dtype=dtype)
     table = networks_table.networks_table(result, grades(result))
@@ -71,7 +71,7 @@ def test_networks_come_back_to_the_bit(tmp_path: Path, shape: tuple[int, int, in
     assert list(frame.columns[-4:]) == ["W1", "b1", "W2", "b2"]
 
 
-def test_what_never_was_is_null(tmp_path: Path) -> None:
+def test_undefined_values_are_null(tmp_path: Path) -> None:
     """An epoch that never came and a diverged network's loss are null, which every reader knows."""
     result = trained()
     table = networks_table.networks_table(result, grades(result))
@@ -89,7 +89,7 @@ def test_foreign_newer_and_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NnexpError, match="not written by nnexp"):
         networks_table.read_networks(path)
     pq.write_table(pa.table({"index": [1]}).replace_schema_metadata({"nnexp.schema_version": "99"}), path)
-    with pytest.raises(NnexpError, match="schema 99, this nnexp reads up to 1; update nnexp"):
+    with pytest.raises(NnexpError, match="schema 99, this nnexp reads up to 2; update nnexp"):
         networks_table.read_networks(path)
 
 

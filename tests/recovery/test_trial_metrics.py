@@ -51,7 +51,7 @@ def result() -> TrainingResult:
     return trainer.train(Settings(hidden_size=2, learning_rate=2.0, epochs=600, seeds=200))
 
 
-def test_curves_have_the_contracts_names_at_the_recorded_epochs(result):
+def test_curves_have_the_documented_names_at_the_recorded_epochs(result):
     points = curves(result, graded(result))
     assert sorted({key for key, _, _ in points}) == sorted(CURVES)
     for key in CURVES:
@@ -105,7 +105,7 @@ def test_final_metrics_are_rates_with_wilsons_interval_and_medians(result):
     assert {key: value for key, value in expected.items() if math.isfinite(value)} == pytest.approx(metrics)
 
 
-def test_the_outcome_is_what_became_of_most_networks(result):
+def test_the_outcome_is_the_most_frequent_one(result):
     grades = graded(result)
     kinds = {
         "recovered": grades.recovered.sum(),

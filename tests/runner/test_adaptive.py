@@ -30,7 +30,7 @@ def test_rounds_double_until_narrow_or_full(least: int, more: int, width: float,
     assert totals[-1] == rule.max or high - low < width
 
 
-def test_a_resumed_setting_goes_on_where_it_was() -> None:
+def test_a_resumed_setting_continues() -> None:
     """From any number of networks the next round is the same as without the break, an odd number included."""
     rule = AdaptiveSeeds(min=64, max=4096, width=0.04)
     assert next_round(0, 0, rule) == 64
@@ -86,7 +86,7 @@ def coverage_of_wilson(rate: float, rule: AdaptiveSeeds) -> float:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_the_interval_covers_every_rate_at_least_as_often_as_it_says(rule: AdaptiveSeeds) -> None:
+def test_the_interval_has_at_least_its_nominal_coverage(rule: AdaptiveSeeds) -> None:
     """Exact sums over all outcomes; no interval has zero width, and each contains the share that succeeded."""
     for rate in FEW_RATES if rule is RULE else RATES:
         covered = 0.0
@@ -98,7 +98,7 @@ def test_the_interval_covers_every_rate_at_least_as_often_as_it_says(rule: Adapt
         assert covered >= 0.95 - 1e-4, rate  # what is rarer than 1e-7 is not counted as covered
 
 
-def test_wilsons_interval_does_not_cover_after_a_stop_by_what_was_seen() -> None:
+def test_wilsons_interval_does_not_cover_with_adaptive_seeds() -> None:
     """The reason for an interval of its own: the figures of the module's docstring."""
     assert coverage_of_wilson(0.00065, RULE) == pytest.approx(0.920, abs=5e-4)
     assert coverage_of_wilson(0.0027, AdaptiveSeeds(min=16, max=1024, width=0.1)) == pytest.approx(0.84, abs=5e-3)

@@ -23,7 +23,7 @@ from nnexp.runner.jobs import Job, join, run_jobs
 from nnexp.runner.session import FINALIZED
 from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Worker, open_storage
-from nnexp.tracking.outbox import Entry, Outbox
+from nnexp.tracking.spool import Entry, Spool
 from nnexp.tracking.store import Tracking
 from nnexp.tracking.trial_run import write_trained
 from tests.helpers import small_sweeps
@@ -127,7 +127,7 @@ def trained_again(where: Stores, trial: int, name: str = "s") -> Entry:
     settings = sweep.settings(records[trial].params)
     trained = join(run_jobs([Job(trial, settings, np.arange(settings.seeds), settings.epochs)]))
     entry, _ = write_trained(
-        Outbox(where.spool), sweep, trial, settings, trained, "COMPLETE", epochs=settings.epochs, began=1e9
+        Spool(where.spool), sweep, trial, settings, trained, "COMPLETE", epochs=settings.epochs, began=1e9
     )
     return entry
 
@@ -226,7 +226,7 @@ DAMAGES: dict[str, tuple[str, str, Callable[[Stores], Any]]] = {
     "an unfinished trial spooled": (
         "undelivered",
         "trial 8 is in",
-        lambda w: write_entry(Outbox(w.spool), 8, sweep="open"),
+        lambda w: write_entry(Spool(w.spool), 8, sweep="open"),
     ),
     "a damaged entry": ("undelivered", "trial 5 waits", broken_entry),
     "half of an entry": ("undelivered", "half-written", half_entry),
@@ -352,7 +352,7 @@ def test_an_offline_sweep_is_delivered(tmp_path: Path) -> None:
 
 def test_spool_entries_of_an_unknown_sweep_are_reported(where: Stores) -> None:
     """The spool may have been copied from another machine."""
-    write_entry(Outbox(where.spool), 1, sweep="elsewhere")
+    write_entry(Spool(where.spool), 1, sweep="elsewhere")
     (found,) = doctor.examine(where)
     assert (found.kind, found.sweep) == ("orphan", "elsewhere")
     (found,) = [finding for finding in doctor.deliver(where) if "no sweep" in finding.line]

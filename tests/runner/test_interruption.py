@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +17,9 @@ from nnexp.stores import Stores
 from nnexp.study import SweepStudy, open_storage
 from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
+from tests.helpers.command_line import environment
 from tests.helpers.finished_trials import runs_by_trial
+from tests.helpers.sampling import LONG, generator
 
 PLAN = small_sweeps.plan(trials=60, seeds=64, epochs=2000, batch=2)
 
@@ -93,3 +98,30 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
     again.join(10)
     assert again.exitcode == 143, (tmp_path / "log").read_text()
     assert_handed_back(where)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pause", [round(generator("Ctrl-C").uniform(0, 1.5), 2) for _ in range(20 if LONG else 2)])
+def test_an_interrupt_while_the_pool_starts_prints_one_line_and_leaves_no_file(tmp_path: Path, pause: float) -> None:
+    """Ctrl-C reaches the fork server and the pool's processes wherever they are: no traceback, no leaked semaphores."""
+    small_sweeps.stores(tmp_path)
+    (tmp_path / "s.toml").write_text(PLAN.text)
+    (tmp_path / "tmp").mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-m", "nnexp", "sweep", "s.toml"],
+        cwd=tmp_path,
+        env={**environment(), "TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        wait_for(lambda: any((tmp_path / "tmp").glob("pymp-*")))
+        time.sleep(pause)
+        os.killpg(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 130, told
+    assert [line for line in told.splitlines() if line and "trials" not in line] == [
+        "nnexp: stopped by signal 2; the same command continues from here"
+    ]
+    wait_for(lambda: not any((tmp_path / "tmp").iterdir()), 5)

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnexp.network.settings import Settings
@@ -24,7 +24,6 @@ def job(trial: int, networks: int, hidden_size: int = 2, midway: bool = False) -
     return dataclasses.replace(made, start=trainer.start(s)) if midway else made
 
 
-@settings(max_examples=200, deadline=None, database=None)
 @given(
     sizes=st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3)), min_size=1, max_size=30),
     workers=st.integers(1, 8),

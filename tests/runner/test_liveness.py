@@ -22,7 +22,7 @@ def _own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_long_step_does_not_silence_the_worker() -> None:
     """Nothing is called during the block, as in a batch that is trained in the worker's own process."""
-    with liveness.shown():
+    with liveness.keep_touching():
         time.sleep(2.0)
         assert liveness.check() == "healthy"
     with pytest.raises(NnexpError, match="no worker runs here"):
@@ -32,7 +32,7 @@ def test_a_long_step_does_not_silence_the_worker() -> None:
 def test_a_worker_that_hangs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that takes longer than any step may."""
     monkeypatch.setattr(liveness, "LONGEST_STEP", 0.2)
-    with liveness.shown() as step:
+    with liveness.keep_touching() as step:
         step()
         time.sleep(2.0)
         with pytest.raises(NnexpError, match="silent for"):

@@ -30,7 +30,7 @@ def test_an_adaptive_sampler_has_one_batch_in_training() -> None:
     assert random.memory_bytes == 3 * tpe.memory_bytes
 
 
-def test_a_sweep_that_is_too_large_is_said_to_be() -> None:
+def test_a_sweep_that_needs_too_much_memory_is_named() -> None:
     """10 trillion networks: years, and more memory than the machine has."""
     words = plan(small_sweeps.plan(trials=1_000_000, seeds=10_000_000, epochs=10_000, batch=100), jobs=2).words()
     assert words["networks"] == "10,000,000,000,000"

@@ -96,7 +96,7 @@ def test_the_inline_executor_runs_at_submit_and_ends_with_shutdown() -> None:
         executor.submit(identity)
 
 
-def test_an_interrupt_inside_inline_work_is_the_callers() -> None:
+def test_an_interrupt_in_inline_work_reaches_the_caller() -> None:
     """KeyboardInterrupt is raised by `submit`, not stored in a future."""
     with open_pool("inline") as executor, pytest.raises(KeyboardInterrupt):
         executor.submit(interrupt)
@@ -177,3 +177,40 @@ def test_a_pool_opens_beside_running_threads() -> None:
     finally:
         done.set()
         holder.join()
+
+
+SIGNALLED = """
+import os, signal, sys, time
+from nnexp.runner.pool import exit_at_once, open_pool
+def is_blocked():
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pool = open_pool("processes:2")
+    os.killpg(0, signal.SIGINT)  # the fork server is importing NumPy
+    print(pool.submit(is_blocked).result(), len(os.listdir(os.environ["TMPDIR"])), flush=True)
+    if sys.argv[1] == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    exit_at_once(130)
+"""
+
+
+@pytest.mark.parametrize(("end", "status"), [("exit", 130), ("kill", -signal.SIGKILL)])
+def test_interrupts_do_not_reach_the_pool_and_no_end_leaves_a_file(tmp_path: Path, end: str, status: int) -> None:
+    """SIGINT to the group while the pool starts prints nothing; the fork server's directory is removed."""
+    (tmp_path / "script.py").write_text(SIGNALLED)
+    (tmp_path / "tmp").mkdir()
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py", end],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")},
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert (done.returncode, done.stdout) == (status, "True 1\n"), done.stderr
+    if end == "exit":
+        assert done.stderr == ""
+    deadline = time.monotonic() + 10
+    while os.listdir(tmp_path / "tmp"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -11,6 +11,7 @@ from nnexp.errors import StoreError
 from nnexp.runner import preflight
 from nnexp.stores import Stores
 from nnexp.tracking.store import Tracking
+from tests.helpers import small_sweeps
 from tests.helpers.servers import free_port
 
 
@@ -18,6 +19,12 @@ from tests.helpers.servers import free_port
 def stores(tmp_path: Path) -> Stores:
     """Three stores that do not exist yet, which is no problem."""
     return Stores(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "nnexp.journal"), tmp_path / "spool")
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Stores:
+    """The same with MLflow's tables in place."""
+    return small_sweeps.stores(tmp_path)
 
 
 def found(stores: Stores, sweep: str | None = None) -> list[str]:
@@ -68,7 +75,7 @@ def test_one_database_for_both(tmp_path: Path, tracking: str, storage: str) -> N
     assert "other" not in line.replace("another", "")
 
 
-def test_server_that_is_away(stores: Stores) -> None:
+def test_server_that_does_not_answer(stores: Stores) -> None:
     """It is reported at once, with its address."""
     port = free_port()
     (line,) = found(Stores(f"http://127.0.0.1:{port}", stores.storage, stores.spool))
@@ -76,30 +83,29 @@ def test_server_that_is_away(stores: Stores) -> None:
     assert "check that the tracking store is up" in line
 
 
-def test_database_server_that_is_away(stores: Stores) -> None:
+def test_database_server_that_does_not_answer(stores: Stores) -> None:
     """A PostgreSQL that does not answer is not tried for half an hour; its password stays hidden."""
     (line,) = found(Stores(f"postgresql://u:hush-hush@127.0.0.1:{free_port()}/x", stores.storage, stores.spool))
     assert "connection refused" in line
     assert "hush" not in line
 
 
-def test_deleted_experiment(stores: Stores) -> None:
+def test_deleted_experiment(made: Stores) -> None:
     """It names the command that restores it."""
-    tracking = Tracking(stores.tracking_uri)
+    tracking = Tracking(made.tracking_uri)
     tracking.client.delete_experiment(tracking.ensure_sweep("xnor", text="", note="").experiment_id)
-    (line,) = found(stores, "xnor")
+    (line,) = found(made, "xnor")
     assert "mlflow experiments restore --experiment-id" in line
 
 
-def test_schema_of_another_version(stores: Stores, tmp_path: Path) -> None:
+def test_schema_of_another_version(made: Stores, tmp_path: Path) -> None:
     """It names the upgrade."""
-    Tracking(stores.tracking_uri).sweeps()
     copy = tmp_path / "old.db"
     copy.write_bytes((tmp_path / "mlflow.db").read_bytes())
     with sqlite3.connect(copy) as database:
         database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
     database.close()
-    (line,) = found(Stores(f"sqlite:///{copy}", stores.storage, stores.spool))
+    (line,) = found(Stores(f"sqlite:///{copy}", made.storage, made.spool))
     assert "tables are of another MLflow version" in line
     assert "mlflow db upgrade sqlite:///" in line
 
@@ -111,20 +117,20 @@ def test_spool_that_cannot_be_written(stores: Stores) -> None:
     assert "NNEXP_SPOOL" in line
 
 
-def test_artifacts_that_cannot_be_written(stores: Stores) -> None:
+def test_artifacts_that_cannot_be_written(made: Stores) -> None:
     """A closed artifact store is found before the first trial, by the sweep's own file."""
-    tracking = Tracking(stores.tracking_uri)
+    tracking = Tracking(made.tracking_uri)
     tracking.client.create_experiment("xnor", artifact_location="file:///proc/closed")
     with pytest.raises(StoreError, match="check the tracking store and its artifact store") as caught:
         tracking.ensure_sweep("xnor", text="a = 1", note="")
     assert "\n" not in str(caught.value)
 
 
-def test_lost_sweep_file_is_written_again(stores: Stores) -> None:
+def test_lost_sweep_file_is_written_again(made: Stores) -> None:
     """The next start restores a lost artifact of the parent run."""
-    tracking = Tracking(stores.tracking_uri)
+    tracking = Tracking(made.tracking_uri)
     run = tracking.ensure_sweep("xnor", text="a = 1", note="")
     (Path(tracking.client.get_run(run.run_id).info.artifact_uri.removeprefix("file://")) / "sweep.toml").unlink()
-    assert found(stores, "xnor") == []
+    assert found(made, "xnor") == []
     tracking.ensure_sweep("xnor", text="a = 1", note="")
     assert tracking.text(run.run_id, "sweep.toml") == "a = 1"

@@ -13,7 +13,7 @@ from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
 from tests.helpers.sampling import LONG
 
-PLAN = small_sweeps.plan(trials=50 if LONG else 16, epochs=64, batch=8, pruner="asha", objective="loss")
+PLAN = small_sweeps.plan(trials=50 if LONG else 12, epochs=64, batch=8, pruner="asha", objective="loss")
 
 
 @pytest.mark.slow

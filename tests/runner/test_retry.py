@@ -24,7 +24,7 @@ class Store:
         return "answer"
 
 
-def test_a_store_that_comes_back_is_waited_for_with_one_notice() -> None:
+def test_a_store_that_answers_again_is_waited_for_with_one_notice() -> None:
     """Two failures: one notice that it does not answer, one that it answers again."""
     told: list[str] = []
     store = Store(2)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnexp.cli.networks import SETTINGS
@@ -39,7 +39,7 @@ def refusal(text: str, *overrides: str) -> str:
     return str(caught.value)
 
 
-def test_the_starter_is_a_valid_sweep_of_the_contracts_space() -> None:
+def test_the_starter_is_a_valid_sweep_of_the_documented_space() -> None:
     """`nnexp new` writes a file that runs as it is."""
     sweep = parse(starter())
     assert sweep.searched == {
@@ -56,7 +56,7 @@ def test_the_starter_names_every_task() -> None:
         assert [name for name in tasks.NAMES if name not in text] == []
 
 
-def test_keys_that_a_file_does_not_name_have_the_contracts_defaults() -> None:
+def test_keys_that_a_file_does_not_name_have_their_defaults() -> None:
     """A file names only what differs from them."""
     sweep = small()
     assert (sweep.task, sweep.trials, sweep.seeds, sweep.epochs, sweep.seed) == ("xnor", 200, 256, 5000, 0)
@@ -380,7 +380,6 @@ def sweeps(draw: st.DrawFn) -> Sweep:
 
 
 @given(sweeps())
-@settings(max_examples=200, deadline=None)
 def test_reading_the_text_of_a_sweep_returns_an_equal_sweep(sweep: Sweep) -> None:
     """`parse` inverts `text`, and the text is the canonical form of what it describes."""
     again = parse(sweep.text)

@@ -171,7 +171,7 @@ def test_four_workers_one_killed_one_suspended(
 @pytest.mark.parametrize("url", [pytest.param("postgresql", marks=pytest.mark.postgresql)], indirect=True)
 def test_suspended_while_others_wait(url: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process suspended while it holds the server's lock loses the lock; it notices that and continues."""
-    monkeypatch.setattr("nnexp.study.storage.IDLE_IN_TRANSACTION", 1.0)
+    monkeypatch.setattr("nnexp.study.storage.IDLE_IN_TRANSACTION", 4.0)  # a busy machine is idle for a second
     study = SweepStudy.create(store, make(trials=6))
     ours, theirs = os.pipe()
 
@@ -190,7 +190,8 @@ def test_suspended_while_others_wait(url: str, store: Store, monkeypatch: pytest
             suspended.finish(claim, "COMPLETE", [2.0])
 
     with background(suspend_while_claiming) as pid:
-        os.read(ours, 1)
+        os.close(theirs)  # so that the reading ends if the process does
+        assert os.read(ours, 1) == b"x"
         running_worker = Worker.join(study)
         first = work(running_worker, limit=2)
         os.kill(pid, signal.SIGCONT)

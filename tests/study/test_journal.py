@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnexp.errors import StoreError
@@ -48,7 +48,6 @@ def test_truncated_at_any_byte(tmp_path: Path) -> None:
         assert [op["op_code"] for op in operations(truncated)] == [*range(lines), 99]
 
 
-@settings(max_examples=50, deadline=None)
 @given(garbage=st.binary(max_size=300))
 def test_garbage_after_a_power_failure(tmp_path_factory: pytest.TempPathFactory, garbage: bytes) -> None:
     """The next append removes everything after the last valid line."""

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnexp.search.space import Choice, FloatRange, IntRange
@@ -37,7 +37,6 @@ def test_log_range(ends: list[float], u: float) -> None:
     assert (value <= middle * (1 + 1e-9)) if u < 0.5 else (value >= middle * (1 - 1e-9))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(0, 6), st.booleans())
 def test_int_range(low: int, more: int, log: bool) -> None:
     """Every integer of a range is drawn; without a logarithm equally often."""

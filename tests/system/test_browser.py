@@ -120,10 +120,10 @@ def test_children_are_nested_under_the_sweep(visit: Page, address: str, sweep: S
     expect(visit.get_by_text("Best: trial").first).to_be_visible()
     row = visit.locator("[role=row]").filter(has_text="xnor-ui")
     row.get_by_role("button").first.click()
-    expect(visit.get_by_role("link", name=re.compile("^h=.* · #0$")).first).to_be_visible()
+    expect(visit.get_by_role("link", name=re.compile("^#0 h=")).first).to_be_visible()
 
 
-def test_parent_says_the_answer_and_shows_report_dataset_and_model(visit: Page, address: str, sweep: SweepRun) -> None:
+def test_parent_shows_answer_report_dataset_and_model(visit: Page, address: str, sweep: SweepRun) -> None:
     """The parent's page has the answer, the truth table with its digest, the model, and links that lead on."""
     go(visit, address, f"#/experiments/{sweep.experiment_id}/runs/{sweep.run_id}")
     expect(visit.get_by_text("Trained again on fresh networks").first).to_be_visible()
@@ -132,16 +132,14 @@ def test_parent_says_the_answer_and_shows_report_dataset_and_model(visit: Page, 
 
 
 def test_report_opens_in_the_artifact_pane(visit: Page, address: str, sweep: SweepRun) -> None:
-    """The report's page, with its pictures, stands in the pane."""
+    """The page of the report is shown in the pane, with its figures."""
     go(visit, address, f"#/experiments/{sweep.experiment_id}/runs/{sweep.run_id}/artifacts/report.html")
     report = visit.frame_locator("iframe").first
     expect(report.locator("h1").first).to_contain_text("Which settings recover the hand-designed solution?")
     assert report.locator("img, svg").count() > 0
 
 
-def test_child_says_its_grades_and_shows_its_network(
-    visit: Page, address: str, sweep: SweepRun, tracking: Tracking
-) -> None:
+def test_child_shows_its_grades_and_its_network(visit: Page, address: str, sweep: SweepRun, tracking: Tracking) -> None:
     """A child's page has its grades in words, its curves, and the picture of its best network."""
     best = next(run for run in tracking.runs(sweep.name) if run.tags.get("best") == "01")
     go(visit, address, f"#/experiments/{sweep.experiment_id}/runs/{best.run_id}")

@@ -26,7 +26,7 @@ from nnexp.stores import Stores
 from nnexp.study import SweepStudy, Worker, open_storage
 from nnexp.tracking import saved_view
 from nnexp.tracking.delivery import Delivery
-from nnexp.tracking.outbox import Entry
+from nnexp.tracking.spool import Entry
 from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
 from tests.helpers.finished_trials import runs_by_trial
@@ -251,7 +251,7 @@ def killed_before_each(
         recover(where)
         assert_recovered(where, networks)
 
-    for fatal, effect in sample(list(enumerate(known, 1)), 10, life.__name__):
+    for fatal, effect in sample(list(enumerate(known, 1)), 7, life.__name__):
         where = stores(f"killed{fatal}")
         assert in_child(functools.partial(life, where, fatal)) == KILLED, effect
         assert effects_of(where) == known[:fatal], "each process has the same effects"

@@ -13,7 +13,7 @@ import pytest
 
 from nnexp.recovery import networks_table
 from nnexp.stores import Stores
-from nnexp.tracking.outbox import Outbox
+from nnexp.tracking.spool import Spool
 from nnexp.tracking.store import Tracking
 from tests.helpers.servers import MlflowServer, mlflow_server
 from tests.helpers.small_sweeps import assert_whole, plan, run, weights
@@ -81,7 +81,7 @@ def test_server_killed_three_times_in_one_sweep(
     sweep = plan(trials=TRIALS, epochs=60)
     calm = Stores("sqlite:///unused.db", str(tmp_path / "calm.journal"), tmp_path / "calm")
     run(sweep, calm, offline=True)
-    expected = {entry.trial: entry for entry in Outbox(calm.spool).entries(sweep.name)}
+    expected = {entry.trial: entry for entry in Spool(calm.spool).entries(sweep.name)}
 
     database = tmp_path / "mlflow.db"
     with mlflow_server(f"sqlite:///{database}", tmp_path / "server") as server:

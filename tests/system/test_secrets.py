@@ -18,7 +18,7 @@ import psutil
 import psycopg
 import pytest
 
-from nnexp.tracking.outbox import Outbox
+from nnexp.tracking.spool import Spool
 from tests.helpers.postgresql import running
 from tests.helpers.servers import MlflowServer
 
@@ -185,7 +185,7 @@ def test_sweep_that_ends_well(tmp_path: Path, server: MlflowServer, storage: str
 
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("wrong", ["tracking", "storage", "token"])
-def test_wrong_password_is_told_in_one_line(
+def test_wrong_password_is_reported_in_one_line(
     tmp_path: Path, server: MlflowServer, storage: str, wrong: str, debug: bool
 ) -> None:
     """It says what is refused and what to set, and shows no password, not even in the traceback of ``--debug``."""
@@ -209,7 +209,7 @@ def test_sweep_that_loses_its_server(tmp_path: Path, server: MlflowServer, stora
     """Interrupted while its trials wait in the spool: nothing of it there, either."""
     signed = {"MLFLOW_TRACKING_URI": in_url(server), "NNEXP_STORAGE": storage}
     sweep = Sweep(tmp_path / "sweep", name="lost", trials=2000, **signed)
-    spool = Outbox(sweep.directory / "nnexp-spool")
+    spool = Spool(sweep.directory / "nnexp-spool")
     deadline = time.monotonic() + 120
     while not spool.entries("lost") and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -23,11 +23,13 @@ from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
 from tests.helpers.podman import ROOT, wait_for
 from tests.helpers.postgresql import Server, running
+from tests.helpers.sampling import LONG
 from tests.helpers.servers import SERVERS, MlflowServer, mlflow_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
 
 WORKERS = 4
+POOL = ("--jobs", "1") if LONG else ("--pool", "inline")  # a pool's start takes longer than this sweep
 
 
 def plan(**changes: Any) -> sweep_file.Sweep:
@@ -67,7 +69,7 @@ class Site:
         home = Path(tempfile.mkdtemp(prefix="worker-", dir=self.directory))
         own = {"NNEXP_STORAGE": self.stores.storage, "MLFLOW_TRACKING_URI": self.stores.tracking_uri}
         own |= {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true", "NNEXP_SPOOL": "spool"}
-        command = [sys.executable, "-m", "nnexp", "worker", "--drain", "--jobs", "1"]
+        command = [sys.executable, "-m", "nnexp", "worker", "--drain", *POOL]
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
                 command, cwd=home, env=os.environ | own, stdout=log, stderr=log, start_new_session=True
@@ -143,7 +145,7 @@ def site(servers: tuple[Server, MlflowServer], tmp_path: Path) -> Iterator[Site]
 
 
 @pytest.mark.long
-def test_workers_and_servers_are_killed_in_mid_sweep(site: Site, servers: tuple[Server, MlflowServer]) -> None:
+def test_workers_and_servers_are_killed_during_a_sweep(site: Site, servers: tuple[Server, MlflowServer]) -> None:
     """Workers killed with their spools, PostgreSQL crashed, then the tracking server: the same in the end.
 
     Fresh workers come for those that went, and train again what these had not delivered.

@@ -15,8 +15,8 @@ from tests.helpers.servers import free_port
     ("uri", "missing", "advice"),
     [
         ("postgresql://u:hush-hush@127.0.0.1:1/db", "psycopg", "pip install 'nnexp[postgresql]'"),
-        ("postgresql+pg8000://u:hush-hush@127.0.0.1:1/db", "pg8000", "install what holds the Python module pg8000"),
-        ("mysql://u:hush-hush@127.0.0.1/db", "MySQLdb", "install what holds the Python module MySQLdb"),
+        ("postgresql+pg8000://u:hush-hush@127.0.0.1:1/db", "pg8000", "install the Python module pg8000"),
+        ("mysql://u:hush-hush@127.0.0.1/db", "MySQLdb", "install the Python module MySQLdb"),
     ],
 )
 def test_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch, uri: str, missing: str, advice: str) -> None:

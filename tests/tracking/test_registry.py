@@ -7,16 +7,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
-from nnexp.errors import NotFoundError
+from nnexp.errors import NotFoundError, StoreError
 from nnexp.recovery.intervals import wilson
 from nnexp.stores import Stores
 from nnexp.tracking import registry
 from nnexp.tracking.load_model import load_network
 from nnexp.tracking.registry import Candidate, model_name, register
 from nnexp.tracking.store import Tracking
+from tests.helpers.sampling import sample
 
 SIGMOID = {"W1": [[20, 20], [-20, -20]], "b1": [-30, 10], "W2": [20, 20], "b2": -10}
 TANH = {"W1": [[10, 10], [-10, -10]], "b1": [-15, 5], "W2": [10, 10], "b2": 10}
@@ -97,6 +100,68 @@ def test_same_candidate_again_creates_nothing(tracking: Tracking) -> None:
     assert "is still version 1" in again.line
 
 
+def interrupted(client: MlflowClient, call: str, patch: pytest.MonkeyPatch, *, carried_out: bool) -> None:
+    """Let the next call of a client's method fail: before it is carried out, or by the loss of its answer."""
+    method = getattr(client, call)
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        patch.setattr(client, call, method)
+        if carried_out:
+            method(*args, **kwargs)
+        raise OSError("cut")
+
+    patch.setattr(client, call, fail)
+
+
+REGISTRATION = (
+    "create_registered_model",
+    "create_logged_model",
+    "log_model_artifacts",
+    "finalize_logged_model",
+    "create_model_version",
+    "log_outputs",
+    "log_batch",
+    "set_registered_model_alias",
+)
+
+
+@pytest.mark.parametrize("call", REGISTRATION)
+def test_interrupted_registration_is_completed(tracking: Tracking, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """After an interruption at any call one logged model and one version are left, with one point per metric."""
+    task = f"parity:{REGISTRATION.index(call) + 3}"
+    sweep = tracking.ensure_sweep(f"interrupted at {call}", text="", note="")
+    for carried_out in (False, True):
+        interrupted(tracking.client, call, monkeypatch, carried_out=carried_out)
+        with pytest.raises(StoreError, match="cut"):
+            register(tracking, sweep, candidate(task=task))
+        if call == "create_registered_model":
+            break  # it exists now
+    register(tracking, sweep, candidate(task=task))
+    (model,) = tracking.client.search_logged_models([sweep.experiment_id])
+    (version,) = tracking.client.search_model_versions(f"name = '{model_name(task)}'")
+    (output,) = tracking.client.get_run(sweep.run_id).outputs.model_outputs
+    assert (model.status, version.source, output.model_id) == ("READY", model.artifact_location, model.model_id)
+    assert len(tracking.client.get_metric_history(sweep.run_id, "retest_rate")) == 1
+    assert tracking.client.get_model_version_by_alias(model_name(task), "champion").version == version.version
+
+
+def test_second_and_pending_models_of_an_earlier_version_are_removed(tracking: Tracking) -> None:
+    """Models as 0.1.0 left them after a kill: only the one that the version refers to is kept, its tags unchanged."""
+    sweep = tracking.ensure_sweep("champions of symmetry:5", text="", note="")
+    tags = {"nnexp.sweep": sweep.name, "nnexp.trial": "12"}
+    for status in ("READY", "PENDING"):
+        left = tracking.client.create_logged_model(
+            sweep.experiment_id, name="symmetry-5", source_run_id=sweep.run_id, tags=tags
+        )
+        if status == "READY":
+            tracking.client.finalize_logged_model(left.model_id, status)
+    theirs = tracking.client.create_logged_model(sweep.experiment_id, name="theirs", source_run_id=sweep.run_id)
+    register(tracking, sweep, candidate(task="symmetry:5"))
+    found = tracking.client.search_logged_models([sweep.experiment_id])
+    assert {model.status for model in found if model.model_id != theirs.model_id} == {"READY"}
+    assert len(found) == 2
+
+
 def test_alias_moves_only_to_a_higher_lower_end(tracking: Tracking) -> None:
     """A worse network is registered and the alias stays; a better one gets the alias."""
     sweep = tracking.ensure_sweep("champions of or", text="", note="")
@@ -127,7 +192,10 @@ def test_networks_are_read_from_model_and_run(tracking: Tracking, tmp_path: Path
         assert load_network(source, stores).b1.tolist() == [TANH["b1"]]
 
 
-@pytest.mark.parametrize("settings", [{}, {"activation": "sigmoid"}, {"activation": "sigmoid", "encoding": "bipolar"}])
+FORMS = [{}, {"activation": "sigmoid"}, {"activation": "sigmoid", "encoding": "bipolar"}]
+
+
+@pytest.mark.parametrize("settings", sample(FORMS, 1, "predicting models"))
 def test_command_line_predicts(tmp_path: Path, settings: dict[str, str]) -> None:
     """`mlflow models predict` accepts CSV and JSON, for every activation and encoding."""
     registry.save_model(tmp_path / "model", candidate(**settings).network, "xnor")

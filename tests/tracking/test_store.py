@@ -9,7 +9,7 @@ import pytest
 
 from nnexp.errors import NotFoundError, StoreError
 from nnexp.tracking.child_run import deliver
-from nnexp.tracking.outbox import Outbox
+from nnexp.tracking.spool import Spool
 from nnexp.tracking.store import Tracking
 from tests.helpers.finished_trials import write_entry
 
@@ -52,10 +52,10 @@ def test_parent_shows_progress_and_results(tracking: Tracking, name: str, tmp_pa
     assert tracking.client.get_run(sweep.run_id).info.status == "RUNNING"
 
 
-def test_deleted_sweep_frees_its_name(tracking: Tracking, name: str, outbox: Outbox) -> None:
+def test_deleted_sweep_frees_its_name(tracking: Tracking, name: str, spool: Spool) -> None:
     """Deleting counts the runs, and a new sweep of that name starts empty."""
     sweep = tracking.ensure_sweep(name, text="", note="")
-    deliver(tracking, sweep, write_entry(outbox, 0, sweep=name), fresh=True)
+    deliver(tracking, sweep, write_entry(spool, 0, sweep=name), fresh=True)
     assert tracking.delete_sweep(name) == 2
     assert tracking.find_sweep(name) is None
     assert tracking.ensure_sweep(name, text="", note="") != sweep
@@ -63,13 +63,13 @@ def test_deleted_sweep_frees_its_name(tracking: Tracking, name: str, outbox: Out
 
 
 def test_users_own_runs_stay_when_a_sweep_in_their_experiment_is_deleted(
-    tracking: Tracking, name: str, outbox: Outbox
+    tracking: Tracking, name: str, spool: Spool
 ) -> None:
     """A sweep may have the name of an existing experiment; deleting the sweep leaves that as it was."""
     theirs = tracking.client.create_run(tracking.client.create_experiment(name)).info
     sweep = tracking.ensure_sweep(name, text="", note="")
     assert sweep.experiment_id == theirs.experiment_id
-    deliver(tracking, sweep, write_entry(outbox, 0, sweep=name), fresh=True)
+    deliver(tracking, sweep, write_entry(spool, 0, sweep=name), fresh=True)
     assert tracking.delete_sweep(name) == 2
     assert tracking.find_sweep(name) is None
     assert name not in tracking.sweeps()
@@ -131,10 +131,10 @@ def test_what_is_missing_is_named(tracking: Tracking, name: str) -> None:
         tracking.networks(sweep.run_id)
 
 
-def test_tags_are_set_on_a_run_that_has_ended(tracking: Tracking, name: str, outbox: Outbox) -> None:
+def test_tags_are_set_on_a_run_that_has_ended(tracking: Tracking, name: str, spool: Spool) -> None:
     """Several in one call; the run's status stays."""
     sweep = tracking.ensure_sweep(name, text="", note="")
-    run_id = deliver(tracking, sweep, write_entry(outbox, 0, sweep=name), fresh=True)
+    run_id = deliver(tracking, sweep, write_entry(spool, 0, sweep=name), fresh=True)
     tracking.set_tags(run_id, {"best": "1", "objective": "0.31"})
     assert tracking.run(run_id).tags["objective"] == "0.31"
     assert tracking.run(run_id).status == "FINISHED"
@@ -149,6 +149,6 @@ def test_artifacts_are_beside_a_database_elsewhere(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path / "here")
     tracking = Tracking(f"sqlite:///{tmp_path}/there/mlflow.db")
     sweep = tracking.ensure_sweep("xnor", text="a = 1", note="")
-    deliver(tracking, sweep, write_entry(Outbox(tmp_path / "spool"), 0), fresh=True)
+    deliver(tracking, sweep, write_entry(Spool(tmp_path / "spool"), 0), fresh=True)
     assert list((tmp_path / "here").iterdir()) == []
     assert list((tmp_path / "there" / "mlruns").rglob("sweep.toml"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnexp.training.hidden_layer import LANE_MULTIPLE, Products, TruthTable, is_truth_table
@@ -43,7 +43,6 @@ def both(X: np.ndarray, W1: np.ndarray, D: np.ndarray, dtype: Any, halved: bool)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@settings(max_examples=60, deadline=None, database=None)
 @given(
     N=st.integers(1, 6),
     H=st.integers(1, 5),

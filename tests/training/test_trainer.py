@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnexp.errors import UsageError
@@ -85,7 +85,6 @@ def test_float32_stays_close_to_float64() -> None:
     np.testing.assert_allclose(a.network.W1, b.network.W1, atol=1e-4)
 
 
-@settings(max_examples=40, deadline=None, database=None)
 @given(index=st.integers(0, 5000), rate=st.floats(0.5, 5), hidden=st.integers(2, 5))
 def test_first_epochs_are_exact_numbers_of_updates(index: int, rate: float, hidden: int) -> None:
     """`epochs_to_correct` and `epochs_to_solve` count the updates after which each first holds."""
@@ -229,7 +228,7 @@ def test_an_unfinished_training_has_a_result_at_its_epoch() -> None:
     assert np.isfinite(r.history.loss[r.history.epochs <= 100]).all()
 
 
-def test_a_notebook_shows_what_became_of_the_networks() -> None:
+def test_a_notebook_shows_the_counts_of_a_result() -> None:
     """Counts and the median loss, before training as well."""
     s = Settings(epochs=200, learning_rate=3.0, seeds=20)
     r = trainer.train(s)

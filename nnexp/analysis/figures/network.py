@@ -26,7 +26,7 @@ _DIVERGING = "PuOr"
 def network_figure(aligned: AlignedNetwork) -> Figure:
     """The network beside the hand-designed one: decision surfaces, and the weights after matching as numbers.
 
-    A task without a reference has the network alone. Only networks with two inputs have surfaces.
+    Without a reference the figure shows the network alone. Surfaces are shown only for networks with two inputs.
     """
     pairs = [(f"learned: {aligned.title}".rstrip(": "), aligned.network)]
     if aligned.reference is not None:
@@ -87,7 +87,7 @@ def _surface(axes: Axes, aligned: AlignedNetwork, network: Network, title: str, 
 
 
 def _line(axes: Axes, p: Network, k: int, ends: NDArray[np.float64], *, color: str, style: Any, width: float) -> None:
-    """Draws the line on which w·x + b of a hidden unit is 0."""
+    """Draw the line on which w·x + b of a hidden unit is 0."""
     (w1, w2), b = p.W1[0, k].astype(float), float(p.b1[0, k])
     if not np.isfinite([w1, w2, b]).all() or max(abs(w1), abs(w2)) == 0:
         return
@@ -102,7 +102,7 @@ def _line(axes: Axes, p: Network, k: int, ends: NDArray[np.float64], *, color: s
 def _weights(
     figure: Figure, aligned: AlignedNetwork, pairs: list[tuple[str, Network]], *, left: float, width: float
 ) -> None:
-    """Draws the weights of each network as coloured numbers, one row per hidden unit, matched units in one order."""
+    """Draw the weights of each network as coloured numbers, one row per hidden unit, matched units in equal order."""
     height = figure.get_figheight()
     top = height - 0.32
     for i, (_, p) in enumerate(pairs):

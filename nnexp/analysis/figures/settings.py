@@ -31,7 +31,7 @@ from nnexp.analysis.figures.style import (
 )
 from nnexp.analysis.levels import Cells
 
-#: The families in the order of the bars; those with an underscore are known from the runs' metrics alone.
+#: The families in the order of the bars; those with an underscore are computed from the runs' metrics.
 _SHADES = {
     "hand-designed": (BLUE, ""),
     "hand_designed": (BLUE, ""),
@@ -48,10 +48,10 @@ _FAMILY_LABEL = {"hand_designed": "hand-designed (or both)", "none": "not solved
 
 
 def _label_cells(axis: Axis, cells: Cells, *, starts: Sequence[float] = (0.0,), step: int = 1) -> None:
-    """Writes the names of cells, or the ends of ranges between the cells, along an axis, once for each start.
+    """Write the names of cells, or the ends of ranges between the cells, along an axis, once for each start.
 
-    Of ranges, the last end is written after the last start only: it would touch the first end of the next start. Only
-    every ``step``-th text is written.
+    The last end of the ranges is written only for the last start; elsewhere it would touch the first end of the next.
+    Only every ``step``-th text is written.
     """
     ticks: list[tuple[float, str]] = []
     for start in starts:
@@ -85,7 +85,7 @@ def _texts(values: NDArray[np.float64], count: NDArray[np.int64], *, rates: bool
 
 
 def phase_axes(frame: pd.DataFrame) -> tuple[str, str]:
-    """The two factors of a phase diagram's axes: learning rate and initial scale, where the sweep varies them."""
+    """The two factors of a phase diagram's axes: learning rate and initial scale, if the sweep varies them."""
     candidates = ("learning_rate", "init_scale", "hidden_size")
     varied = trials.varied(frame)
     first, second, *_ = sorted(candidates, key=lambda factor: factor not in varied)
@@ -95,8 +95,8 @@ def phase_axes(frame: pd.DataFrame) -> tuple[str, str]:
 def phase_diagram(frame: pd.DataFrame, rate: str) -> Figure:
     """Mean rate over learning rate and initial scale, one panel per hidden size and initializer.
 
-    Where the sweep holds the learning rate or the initial scale fixed, hidden size takes its axis. Each cell shows how
-    many settings it holds; where no cell of the figure holds two, it shows the rate in percent instead.
+    If the sweep does not vary the learning rate or the initial scale, hidden size replaces it. Each cell shows its
+    number of settings, or the rate in percent if no cell of the figure has two settings.
 
     Args:
         frame: finished trials.
@@ -129,7 +129,7 @@ def _draw_phases(
     top: float,
     single: bool,
 ) -> Figure:
-    """Draws all panels on one pair of axes, whose units are cells: a pair of axes per panel takes ten times as long."""
+    """Draw all panels on one pair of axes, whose units are cells: a pair of axes per panel takes ten times as long."""
     (row, column), (y, x) = panels, cuts
     columns = len(column) if column is not None else 1
     wide, tall = len(x) + _GAP, len(y) + _GAP
@@ -232,7 +232,7 @@ def family_bars(shares: pd.DataFrame) -> Figure:
 
 
 def importance_bars(importance: Mapping[str, Mapping[str, float]]) -> Figure:
-    """How much of the variation between settings each factor explains, a panel a measure or evaluator."""
+    """How much of the variation between settings each factor explains, one panel per metric."""
     factors = list(dict.fromkeys(factor for shares in importance.values() for factor in shares))
     reach = max([value for shares in importance.values() for value in shares.values() if np.isfinite(value)], default=1)
     with styled():

@@ -103,7 +103,7 @@ def png(figure: Figure) -> bytes:
 
 
 def percent_axis(axes: Axes, which: str = "y") -> None:
-    """Labels an axis of rates from 0 to 1 in percent."""
+    """Label an axis of rates from 0 to 1 in percent."""
     axis = axes.yaxis if which == "y" else axes.xaxis
     axis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
 
@@ -117,7 +117,7 @@ def heat_cells(
     fontsize: float = 8,
     at: tuple[float, float] = (0.0, 0.0),
 ) -> None:
-    """Draws a grid of coloured cells with a text in each; cells with nan stay empty.
+    """Draw a grid of coloured cells with a text in each; cells with nan stay empty.
 
     Args:
         axes: where to draw; one unit is one cell, row 0 at the bottom.

@@ -1,4 +1,4 @@
-"""Figures of training: bands of the loss, and how soon networks solve the task.
+"""Figures of training: bands of the loss, and when networks solve the task.
 
 Axes: R networks of a setting.
 """
@@ -23,8 +23,8 @@ def loss_bands(curves: Mapping[str, Mapping[str, Points]], *, plateaus: bool) ->
     """The median and the band from the 10th to the 90th percentile of the networks' losses, one panel per setting.
 
     Args:
-        curves: the title of a setting to its curves ``loss_median``, ``loss_p10`` and ``loss_p90``, each (epoch,
-            value); at most six settings are drawn.
+        curves: title of a setting -> its curves ``loss_median``, ``loss_p10`` and ``loss_p90``, each (epoch, value); at
+            most six settings are drawn.
         plateaus: whether to mark the plateaus of a 2-input truth table.
 
     Returns:
@@ -85,11 +85,11 @@ def _band(axes: Axes, title: str, keyed: Mapping[str, NDArray[np.float64]], *, p
 def solving_curves(
     settings: Mapping[str, NDArray[np.float64]], pooled: Mapping[str, NDArray[np.float64]], epochs: int
 ) -> Figure | None:
-    """The share of networks that have solved the task after so many epochs, for some settings and by hidden size.
+    """The share of networks that have solved the task by each epoch, for some settings and by hidden size.
 
     Args:
-        settings: the title of a setting to (R,) epochs to solve, infinite where never; at most six are drawn.
-        pooled: hidden size to the same of all networks of that size.
+        settings: title of a setting -> (R,) epochs to solve, infinite if never; at most six are drawn.
+        pooled: hidden size -> the same of all networks of that size.
         epochs: the last epoch of the curves.
 
     Returns:

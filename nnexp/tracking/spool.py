@@ -1,7 +1,7 @@
-"""Finished trials on the local disk, until MLflow has them (a transactional outbox).
+"""The spool: finished trials on the local disk until MLflow has them (a transactional outbox).
 
-Each trial has a directory ``<outbox>/<sweep>/<trial>`` with ``run.json`` and, in ``files``, the run's artifacts. It
-appears by one rename and disappears by one, so a kill at any instant leaves a complete entry or none.
+Each trial has a directory ``<spool>/<sweep>/<trial>`` with ``run.json`` and, in ``files``, the run's artifacts. It is
+added and removed by one rename each, so after a kill at any instant the entry is complete or absent.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NEW, _GONE = ".new-", ".gone-"
 
 @dataclass(frozen=True)
 class Entry:
-    """One trial in the outbox."""
+    """One trial in the spool."""
 
     path: Path
 
@@ -56,7 +56,7 @@ class Entry:
         """The run that was written.
 
         Raises:
-            StoreError: the entry is damaged; the message says which file and what to do.
+            StoreError: the entry is damaged; the message names the file and what to do.
         """
         try:
             value: dict[str, Any] = json.loads((self.path / _RUN).read_text(encoding="utf-8"))
@@ -68,11 +68,11 @@ class Entry:
             ) from None
 
     def locked(self) -> AbstractContextManager[bool]:
-        """Whether this process has the entry to itself until the end of the block; False also if it is removed."""
+        """Lock the entry for the block; yields False if another process holds the lock or the entry was removed."""
         return locked(self.path)
 
     def first_try(self) -> bool:
-        """Whether nobody has tried to send the entry before. From now on somebody has."""
+        """Note an attempt to send the entry; returns whether it is the first one."""
         try:
             os.close(os.open(self.path / _TRIED, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
@@ -87,7 +87,7 @@ class Entry:
             shutil.rmtree(gone)
 
 
-class Outbox:
+class Spool:
     """The directory of all sweeps' entries."""
 
     def __init__(self, root: Path) -> None:
@@ -101,7 +101,7 @@ class Outbox:
         """Write one trial; an older entry of the same trial is replaced.
 
         Args:
-            run: the run that it is to have.
+            run: the run to create in MLflow.
             files: name of each artifact -> the function that writes it to a given path.
 
         Raises:
@@ -145,11 +145,11 @@ class Outbox:
         return sorted({entry.sweep for entry in self.entries()})
 
     def incomplete(self, sweep: str) -> int:
-        """How many entries of a sweep were left half written or half removed by processes that were killed."""
+        """How many entries of a sweep are incomplete, since a process was killed while it wrote or removed them."""
         return sum(1 for _ in _abandoned(self._home(sweep)))
 
     def clean(self) -> None:
-        """Remove what killed processes left half written or half removed, and empty directories."""
+        """Remove incomplete entries that killed processes left, and empty directories."""
         for home in _listed(self.root):
             for path in _abandoned(home):
                 shutil.rmtree(path, ignore_errors=True)
@@ -160,7 +160,7 @@ class Outbox:
 
 
 def _replace(temporary: Path, entry: Entry) -> None:
-    """Move a new entry to the place of an older one, also while another process does the same."""
+    """Replace an entry by a new one, also while another process does the same."""
     while True:
         entry.remove()
         try:
@@ -173,7 +173,7 @@ def _replace(temporary: Path, entry: Entry) -> None:
 
 
 def _abandoned(home: Path) -> Iterator[Path]:
-    """The half-written and half-removed entries on which no process works; each is locked while it is used."""
+    """The incomplete entries that no process is writing or removing; each is locked until the next one is requested."""
     for path in _listed(home):
         if path.name.startswith((_NEW, _GONE)):
             with locked(path) as free:
