@@ -37,6 +37,7 @@ hidden_size = { low = 2, high = 4 }
 learning_rate = { low = 1.0, high = 10.0, log = true }
 init = ["orthogonal", "glorot_uniform"]
 """
+ANSWER = re.compile("Best: trial|First in the ranking: trial")
 LAPTOP = {"width": 1280, "height": 800}
 WIDE = {"width": 1700, "height": 1100}
 PATIENCE = 120_000.0  # milliseconds; a busy machine takes half a minute for a page
@@ -106,7 +107,7 @@ def test_landing_shows_the_answer_and_the_best_setting_first(
     visit.set_viewport_size(LAPTOP)
     go(visit, address, saved_view.page(sweep.experiment_id))
     expect(visit.get_by_role("link", name="The report").first).to_be_visible()
-    expect(visit.get_by_text(re.compile("Best: trial|First in the ranking: trial")).first).to_be_visible()
+    expect(visit.get_by_text(ANSWER).first).to_be_visible()
     names = ("recovery_rate", "recovery_rate_low", "solved_rate", "outcome", "hidden_size")
     for column in names:
         expect(visit.get_by_role("columnheader", name=column, exact=True).first).to_be_visible()
@@ -143,7 +144,7 @@ def test_charts_cover_what_was_searched(visit: Page, address: str, sweep: SweepR
 def test_children_are_nested_under_the_sweep(visit: Page, address: str, sweep: SweepRun) -> None:
     """The plain table of runs shows the sweep, which opens to its trials; the answer stands above."""
     go(visit, address, f"#/experiments/{sweep.experiment_id}/runs?workflowType=machine_learning")
-    expect(visit.get_by_text("Best: trial").first).to_be_visible()
+    expect(visit.get_by_text(ANSWER).first).to_be_visible()
     row = visit.locator("[role=row]").filter(has_text="xnor-ui")
     row.get_by_role("button").first.click()
     expect(visit.get_by_role("link", name=re.compile("^#0 h=")).first).to_be_visible()
