@@ -4,48 +4,58 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from nnexp import _atomic
+from nnexp.analysis.layout import blocks, paragraph
 from nnexp.analysis.summary import Summary
 from nnexp.analysis.tables import sections
 from nnexp.errors import UsageError
 from nnexp.network.network_file import plain
 
-_WIDTH = 110  # of paragraphs on a terminal
+_WIDTH = 110  # of paragraphs where no width is asked for
+_PADDING = 2  # tabulate makes a column this much wider than its heading
 
 
-def aligned(table: pd.DataFrame, style: str) -> str:
+def aligned(table: pd.DataFrame, style: str, width: int | None = None) -> str:
     """Text cells in aligned columns, columns of numbers to the right.
 
     Args:
         table: of text cells.
         style: a table format of the library tabulate, such as "simple" or "github".
+        width: characters that a line may have; what does not fit is printed below.
     """
     right = [all(text[:1] in "0123456789<>–-" for text in table[column]) for column in table]
-    text: str = table.to_markdown(
-        index=False, tablefmt=style, disable_numparse=True, colalign=["right" if r else "left" for r in right]
-    )
-    return text
+    texts = []
+    for block in blocks(list(map(str, table)), table.to_numpy().tolist(), width, padding=_PADDING):
+        part = pd.DataFrame(block.rows, columns=block.headings)
+        sides = ["right" if right[i] else "left" for i in block.columns]
+        texts.append(str(part.to_markdown(index=False, tablefmt=style, disable_numparse=True, colalign=sides)))
+    return "\n\n".join(texts)
 
 
-def to_text(summary: Summary, top: int | None = 10) -> str:
-    """The answer, the tables and the notes as plain text for a terminal."""
-    parts = [f"{summary.name}: which settings recover the hand-designed solution"]
+def to_text(summary: Summary, top: int | None = 10, width: int | None = None) -> str:
+    """The answer, the tables and the notes as plain text.
+
+    Args:
+        summary: what to write.
+        top: how many settings; None for all.
+        width: the terminal's, in characters; None for a file, whose tables have one line per row.
+    """
+    wide = width or _WIDTH
+    title = "which settings recover the hand-designed solution"
     if summary.measure == "solved_rate":
-        parts = [f"{summary.name}: which settings solve the task (it has no hand-designed solution)"]
-    parts += ["\n".join(_wrapped(line) for line in summary.answer)]
-    parts += [f"{heading}\n{aligned(table, 'simple')}" for heading, table in sections(summary, top)]
-    parts += ["\n".join(_wrapped(f"Note: {note}") for note in summary.notes)] if summary.notes else []
+        title = "which settings solve the task (it has no hand-designed solution)"
+    parts = [paragraph(f"{summary.name}: {title}", wide)]
+    parts += ["\n".join(paragraph(line, wide) for line in summary.answer)]
+    parts += [
+        f"{paragraph(heading, wide)}\n{aligned(table, 'simple', width)}" for heading, table in sections(summary, top)
+    ]
+    parts += ["\n".join(paragraph(f"Note: {note}", wide) for note in summary.notes)] if summary.notes else []
     return "\n\n".join(parts) + "\n"
-
-
-def _wrapped(line: str) -> str:
-    return textwrap.fill(line, _WIDTH, break_on_hyphens=False, break_long_words=False)
 
 
 def to_markdown(summary: Summary, top: int | None = 20) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nnexp.cli.output import format_value, print_pairs, print_table
+from nnexp.cli.output import format_value, print_pairs, print_prose, print_table
 
 
 def print_reference(facts: dict[str, Any]) -> None:
@@ -25,7 +25,8 @@ def print_reference(facts: dict[str, Any]) -> None:
         ("literal_tanh", "The weights as designed, used with tanh hidden units"),
     ):
         found = facts[form]
-        click.echo(f"\n{title}")
+        click.echo()
+        print_prose(title)
         print_pairs(
             [
                 *((f"  {key}", _numbers(found[key])) for key in ("W1", "b1", "W2", "b2")),
@@ -33,13 +34,14 @@ def print_reference(facts: dict[str, Any]) -> None:
                 ("  cost", f"{found['loss']:.4g}, {found['rows_right']} of {count} rows right"),
             ]
         )
-    click.echo(f"  {facts['literal_tanh']['why']}")
+    print_prose(f"  {facts['literal_tanh']['why']}")
 
 
 def print_network(facts: dict[str, Any]) -> None:
     """Print `gates.explain_network`, below the title if ``facts`` has one."""
     if facts.get("title"):
-        click.echo(f"{facts['title']}\n")
+        print_prose(facts["title"])
+        click.echo()
     columns = ["unit", "gate", "weights", "bias", "to the output", "matches"]
     rows = []
     for unit in facts["hidden"]:
@@ -48,7 +50,7 @@ def print_network(facts: dict[str, Any]) -> None:
         rows.append([*line, _number(unit["output_weight"]), _match(unit["matches"])])
     print_table(columns, rows, f"Hidden units ({facts['activation']}), task {_task(facts)}")
     output, count = facts["output"], len(facts["rows"])
-    click.echo(f"output = {output['formula']}" + ("" if output["explains"] else "  (does not explain all answers)"))
+    print_prose(f"output = {output['formula']}" + ("" if output["explains"] else "  (does not explain all answers)"))
     click.echo()
     names = [key for key in facts["rows"][0] if key not in ("output", "target", "hidden", "logit", "probability")]
     print_table(

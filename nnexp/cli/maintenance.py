@@ -23,7 +23,7 @@ def doctor(name: str | None, repair: bool, deliver: bool, stores: Stores, as_jso
 
     The exit status is 1 if anything is still wrong at the end.
     """
-    from nnexp.cli.output import print_json
+    from nnexp.cli.output import print_json, print_prose
     from nnexp.errors import UsageError
     from nnexp.runner import doctor
 
@@ -34,7 +34,7 @@ def doctor(name: str | None, repair: bool, deliver: bool, stores: Stores, as_jso
         print_json(found)
     else:
         for finding in found:
-            click.echo(finding.line)
+            print_prose(finding.line)
     left = [finding for finding in found if not finding.repaired]
     if not found and deliver:
         what = f"has no trials of {name!r}" if name else "is empty"
@@ -55,14 +55,14 @@ def replay(run: str, stores: Stores, as_json: bool) -> int:
 
     RUN is MLflow's run id, or a sweep's name with the trial's number: xnor#12.
     """
-    from nnexp.cli.output import print_json
+    from nnexp.cli.output import print_json, print_prose
     from nnexp.runner.replay import replay
 
     result = replay(run, stores)
     if as_json:
         print_json(result)
     else:
-        click.echo(result.text)
+        print_prose(result.text)
     return 0 if result.identical else 1
 
 

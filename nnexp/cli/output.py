@@ -5,32 +5,61 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
-_WIDTH = 1000  # characters of a line in a file or a pipe: wide enough that no cell is wrapped
+_UNLIMITED = 10_000  # characters of a line in a file or a pipe
+
+
+def terminal_width() -> int | None:
+    """The width of the terminal that stdout is, in characters; None for a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print a table; columns of numbers are aligned to the right."""
+    """Print a table; columns of numbers are aligned to the right.
+
+    On a terminal, columns that do not fit are printed below the others. In a file or a
+    pipe every row is one line.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    rows = [list(row) for row in rows]
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, title_justify="left", pad_edge=False)
-    table.title = Text(title, style="bold") if title else None
-    for i, column in enumerate(columns):
-        numeric = bool(rows) and all(row[i] is None or isinstance(row[i], int | float) for row in rows)
-        table.add_column(Text(column), justify="right" if numeric else "left")
-    for row in rows:
-        table.add_row(*(Text(format_value(value)) for value in row))
-    width = None if sys.stdout.isatty() else _WIDTH
-    Console(file=sys.stdout, width=width, highlight=False).print(table)
+    from nnexp.analysis.layout import blocks
+
+    rows, width = [list(row) for row in rows], terminal_width()
+    # Without a height, rich takes a terminal without escape sequences to be 80 characters wide.
+    console = Console(file=sys.stdout, width=width or _UNLIMITED, height=25, highlight=False)
+    if title:
+        console.print(Text(title, style="bold"))
+    numeric = [
+        bool(rows) and all(row[i] is None or isinstance(row[i], int | float) for row in rows)
+        for i in range(len(columns))
+    ]
+    cells = [[format_value(value) for value in row] for row in rows]
+    for at, block in enumerate(blocks(columns, cells, width, gap=3)):
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for i, heading in zip(block.columns, block.headings, strict=True):
+            table.add_column(Text(heading), justify="right" if numeric[i] else "left")
+        for row in block.rows:
+            table.add_row(*map(Text, row))
+        if at:
+            console.print()
+        console.print(table)
+
+
+def print_prose(text: str) -> None:
+    """Print a paragraph, wrapped at spaces on a terminal."""
+    from nnexp.analysis.layout import paragraph
+
+    width = terminal_width()
+    click.echo(paragraph(text, width) if width else text)
 
 
 def print_records(rows: Sequence[Mapping[Any, Any]], title: str = "") -> None:
@@ -80,10 +109,13 @@ def format_value(value: object) -> str:
 
 def print_pairs(rows: Iterable[tuple[str, str]]) -> None:
     """Print names and values in two columns."""
-    rows = list(rows)
+    from nnexp.analysis.layout import paragraph
+
+    rows, terminal = list(rows), terminal_width()
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
-        click.echo(f"{name:<{width}}  {value}")
+        line = f"{name:<{width}}  {value}"
+        click.echo(paragraph(line, terminal, indent=" " * (width + 2)) if terminal else line)
 
 
 def print_json(value: Any) -> None:

@@ -64,14 +64,17 @@ def summarize(name: str, style: str, as_json: bool, top: int, output: Path | Non
     Every rate is printed with its confidence interval.
     """
     from nnexp.analysis import formats, results
+    from nnexp.cli.output import terminal_width
 
     summary = results.summarize(name, stores)
     if output:
         formats.write(summary, output)
         return
     style = "json" if as_json else style
-    if style in ("table", "markdown"):
-        text = (formats.to_text if style == "table" else formats.to_markdown)(summary, top)
+    if style == "table":
+        text = formats.to_text(summary, top, terminal_width())
+    elif style == "markdown":
+        text = formats.to_markdown(summary, top)
     else:
         text = (formats.to_csv if style == "csv" else formats.to_json)(summary)
     click.echo(text, nl=False)
@@ -99,15 +102,16 @@ def report(name: str, output: Path | None, no_log: bool, stores: Stores) -> None
 def compare(first: str, second: str, stores: Stores, as_json: bool) -> None:
     """Compare two sweeps or two runs."""
     from nnexp.analysis import results
-    from nnexp.cli.output import print_json, print_records
+    from nnexp.cli.output import print_json, print_prose, print_records
 
     found = results.compare(first, second, stores)
     if as_json:
         print_json(found.plain())
         return
     for line in found.answer:
-        click.echo(line)
+        print_prose(line)
     for title, rows in found.tables().items():
+        click.echo()
         print_records(rows, title)
 
 

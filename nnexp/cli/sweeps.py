@@ -81,13 +81,15 @@ def sweep(
             print_pairs(facts.words().items())
         return
     from nnexp.analysis import formats
+    from nnexp.cli.output import terminal_width
     from nnexp.cli.progress_bar import Display
     from nnexp.runner import sweeps
 
     with Display() as display:
         summary = sweeps.sweep(source, stores=stores, jobs=jobs, pool=pool, offline=offline, progress=display)
     if summary is not None:
-        click.echo(formats.to_json(summary) if as_json else formats.to_text(summary), nl=False)
+        text = formats.to_json(summary) if as_json else formats.to_text(summary, width=terminal_width())
+        click.echo(text, nl=False)
 
 
 @command("nnexp submit experiments/xnor.toml --storage postgresql://nnexp@db/optuna")

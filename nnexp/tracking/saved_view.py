@@ -20,6 +20,8 @@ RANKING, CHARTS = "nnexp-ranking", "nnexp-charts"
 _RUN_NAME, _CREATED = "attributes.`Run Name`", "runDateAndNestInfo"
 #: The first factors of a table, whether searched or not; other searched keys follow.
 _FACTORS = ("hidden_size", "learning_rate", "init", "init_scale")
+#: Metrics of the best setting alone.
+_RETEST = ("retest_networks", "retest_rate")
 #: Pixels of a column: as wide as its heading, which the UI would cut after about twelve letters; of the column with
 #: the time of creation only the icon of the status is left.
 _LETTER, _MARGIN, _NAME_WIDTH, _ICON, _OUTCOME = 7, 32, 200, 45, 105
@@ -107,7 +109,7 @@ def _charts(sweep: Sweep) -> dict[str, Any]:
         # The UI adds a chart of its own for every metric that has none, of one point where it was logged once.
         "Model metrics": [
             {"type": "BAR", "metricKey": name, "deleted": True}
-            for name in metric_directions(sweep.truth_table)
+            for name in (*metric_directions(sweep.truth_table), *_RETEST)
             if name != "solved_rate"
         ],
     }

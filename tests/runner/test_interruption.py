@@ -21,10 +21,12 @@ from tests.helpers.command_line import environment
 from tests.helpers.finished_trials import runs_by_trial
 from tests.helpers.sampling import LONG, generator
 
+CHANCE = generator("Ctrl-C")
+PAUSES = [round(CHANCE.uniform(0, 1.5), 2) for _ in range(20 if LONG else 2)]
 PLAN = small_sweeps.plan(trials=60, seeds=64, epochs=2000, batch=2)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
     """Wait until the condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -101,7 +103,7 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pause", [round(generator("Ctrl-C").uniform(0, 1.5), 2) for _ in range(20 if LONG else 2)])
+@pytest.mark.parametrize("pause", PAUSES)
 def test_an_interrupt_while_the_pool_starts_prints_one_line_and_leaves_no_file(tmp_path: Path, pause: float) -> None:
     """Ctrl-C reaches the fork server and the pool's processes wherever they are: no traceback, no leaked semaphores."""
     small_sweeps.stores(tmp_path)

@@ -37,6 +37,9 @@ hidden_size = { low = 2, high = 4 }
 learning_rate = { low = 1.0, high = 10.0, log = true }
 init = ["orthogonal", "glorot_uniform"]
 """
+ANSWER = re.compile("Best: trial|First in the ranking: trial")
+LAPTOP = {"width": 1280, "height": 800}
+WIDE = {"width": 1700, "height": 1100}
 PATIENCE = 120_000.0  # milliseconds; a busy machine takes half a minute for a page
 
 
@@ -72,7 +75,7 @@ def address(stores: Stores) -> Iterator[str]:
 def browser_page(address: str) -> Iterator[Page]:
     """A page of a new browser; opening the UI once loads its scripts."""
     with chromium() as browser:
-        page = browser.new_page(viewport={"width": 1700, "height": 1100})
+        page = browser.new_page(viewport=WIDE)
         page.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)
         yield page
@@ -84,12 +87,7 @@ def visit(browser_page: Page, address: str, request: pytest.FixtureRequest) -> I
     yield browser_page
     if folder := os.environ.get("NNEXP_SCREENSHOTS"):
         browser_page.screenshot(path=str(Path(folder) / f"{request.node.name}.png"))
-
-
-def table_of(experiment_id: str, view: str | None = saved_view.RANKING) -> str:
-    """The address of a sweep's table of runs within the UI."""
-    query = "workflowType=machine_learning" + (f"&viewStateShareKey={view}" if view else "")
-    return f"#/experiments/{experiment_id}/runs?{query}"
+    browser_page.set_viewport_size(WIDE)
 
 
 def go(page: Page, address: str, where: str) -> None:
@@ -102,22 +100,51 @@ def go(page: Page, address: str, where: str) -> None:
         assistant.first.click()
 
 
-def test_ranking_shows_the_best_setting_first(visit: Page, address: str, sweep: SweepRun, tracking: Tracking) -> None:
-    """The view saved with the sweep: settings sorted by recovery, with the columns that matter."""
-    go(visit, address, table_of(sweep.experiment_id))
-    for column in ("recovery_rate", "solved_rate", "mirror_rate", "hidden_size", "learning_rate", "init"):
+def test_landing_shows_the_answer_and_the_best_setting_first(
+    visit: Page, address: str, sweep: SweepRun, tracking: Tracking
+) -> None:
+    """Where `nnexp ui NAME` opens: the answer with the report's link, and the settings as the summary sorts them."""
+    visit.set_viewport_size(LAPTOP)
+    go(visit, address, saved_view.page(sweep.experiment_id))
+    expect(visit.get_by_role("link", name="The report").first).to_be_visible()
+    expect(visit.get_by_text(ANSWER).first).to_be_visible()
+    names = ("recovery_rate", "recovery_rate_low", "solved_rate", "outcome", "hidden_size")
+    for column in names:
         expect(visit.get_by_role("columnheader", name=column, exact=True).first).to_be_visible()
-    headings = set(visit.locator("[role=columnheader]").all_inner_texts())
-    assert len({text[:12] for text in headings}) == len(headings)  # told apart even where they are cut
-    best = max(tracking.runs(sweep.name), key=lambda run: run.metrics["recovery_rate"])
+    in_order = "cells => cells.sort((a, b) => a.getBoundingClientRect().x - b.getBoundingClientRect().x)"
+    shown = visit.locator("[role=columnheader]").evaluate_all(f"{in_order}.map(cell => cell.innerText.trim())")
+    assert [name for name in dict.fromkeys(shown) if name in names] == list(names)  # a heading has two such roles
+    runs = tracking.runs(sweep.name)
+    lowest = max(run.metrics["recovery_rate_low"] for run in runs)
+    best = [run.name for run in runs if run.metrics["recovery_rate_low"] == lowest]
     first = visit.locator("[role=row][row-index='0']").filter(has_text="#")
-    expect(first.first).to_contain_text(best.name)
+    expect(first.first).to_contain_text(re.compile("|".join(map(re.escape, best))))
+
+
+def test_report_opens_from_the_landing(visit: Page, address: str, sweep: SweepRun) -> None:
+    """The first link of the description leads to the report in the artifact pane."""
+    go(visit, address, saved_view.page(sweep.experiment_id))
+    with visit.context.expect_page() as opened:  # the UI opens links of a description in a new tab
+        visit.get_by_role("link", name="The report").first.click()
+    report = opened.value.frame_locator("iframe").first
+    expect(report.locator("h1").first).to_contain_text("Which settings")
+    opened.value.close()
+
+
+def test_charts_cover_what_was_searched(visit: Page, address: str, sweep: SweepRun) -> None:
+    """Parallel coordinates, a chart for each number that was searched, and no chart of one point."""
+    go(visit, address, saved_view.page(sweep.experiment_id, saved_view.CHARTS))
+    expect(visit.get_by_text("Parallel Coordinates").first).to_be_visible()
+    for title in ("hidden_size vs. recovery_rate", "learning_rate vs. recovery_rate"):
+        expect(visit.get_by_text(title).first).to_be_visible()
+    assert visit.get_by_text("train_seconds", exact=True).count() == 0
+    assert visit.get_by_text("Model metrics", exact=True).count() == 0
 
 
 def test_children_are_nested_under_the_sweep(visit: Page, address: str, sweep: SweepRun) -> None:
     """The plain table of runs shows the sweep, which opens to its trials; the answer stands above."""
-    go(visit, address, table_of(sweep.experiment_id, view=None))
-    expect(visit.get_by_text("Best: trial").first).to_be_visible()
+    go(visit, address, f"#/experiments/{sweep.experiment_id}/runs?workflowType=machine_learning")
+    expect(visit.get_by_text(ANSWER).first).to_be_visible()
     row = visit.locator("[role=row]").filter(has_text="xnor-ui")
     row.get_by_role("button").first.click()
     expect(visit.get_by_role("link", name=re.compile("^#0 h=")).first).to_be_visible()
@@ -128,7 +155,7 @@ def test_parent_shows_answer_report_dataset_and_model(visit: Page, address: str,
     go(visit, address, f"#/experiments/{sweep.experiment_id}/runs/{sweep.run_id}")
     expect(visit.get_by_text("Trained again on fresh networks").first).to_be_visible()
     expect(visit.get_by_text(re.compile(r"xnor truth table \(\w+\)")).first).to_be_visible()
-    expect(visit.get_by_role("link", name="the report").first).to_be_visible()
+    expect(visit.get_by_role("link", name="The report").first).to_be_visible()
 
 
 def test_report_opens_in_the_artifact_pane(visit: Page, address: str, sweep: SweepRun) -> None:
