@@ -52,6 +52,10 @@ _SERVER: dict[str, Any] = {
     },
 }
 
+#: PostgreSQL's codes of errors after which a later attempt may succeed: the connection failed (08), the server shuts
+#: down or starts (57P), it ended a session that was idle within a transaction (25P03), it has too many connections.
+_LOST = ("08", "57P", "25P03", "53300")
+
 _EXPECTED = "expected a file, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 
 
@@ -270,11 +274,10 @@ def _is_lost_connection(error: BaseException) -> bool:
         return False
     if cause.connection_invalidated:
         return True
-    # 57P: the server is shutting down or starting. 08: the connection failed. No code: there was no connection at all.
     state = getattr(cause.orig, "sqlstate", None)
-    return type(cause.orig).__name__ in ("OperationalError", "AdminShutdown", "CrashShutdown", "CannotConnectNow") and (
-        state is None or state.startswith(("57P", "08"))
-    )
+    if state is None:  # there was no connection at all
+        return type(cause.orig).__name__ == "OperationalError"
+    return str(state).startswith(_LOST)
 
 
 def _store_error(address: str, error: BaseException) -> StoreError:
