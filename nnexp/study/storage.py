@@ -206,7 +206,22 @@ def _held(lock: threading.Lock) -> Iterator[None]:
 def _open(
     url: URL, address: str, options: dict[str, Any], lock: Callable[[str], AbstractContextManager[None]] | None
 ) -> Store:
-    """Open a database and create missing tables; ``lock`` is None for a server, whose own locks are used."""
+    """Open a database and create missing tables; ``lock`` is None for a server, whose own locks are used.
+
+    A server that has too many connections at the moment is awaited.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception(_is_full),
+        wait=wait_exponential(0.1, max=2.0),
+        stop=stop_after_delay(RECONNECT),
+        reraise=True,
+    )
+    return retrying(_open_now, url, address, options, lock)
+
+
+def _open_now(
+    url: URL, address: str, options: dict[str, Any], lock: Callable[[str], AbstractContextManager[None]] | None
+) -> Store:
     try:
         engine = sqlalchemy.create_engine(url, **options)
     except ImportError as error:
@@ -278,6 +293,12 @@ def _is_lost_connection(error: BaseException) -> bool:
     if state is None:  # there was no connection at all
         return type(cause.orig).__name__ == "OperationalError"
     return str(state).startswith(_LOST)
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether the server refused a connection since it has too many: the driver then has its text, not its code."""
+    text = str(_database_error(error) or "")
+    return any(sign in text for sign in ("too many clients", "too many connections", "remaining connection slots"))
 
 
 def _store_error(address: str, error: BaseException) -> StoreError:

@@ -357,3 +357,18 @@ def test_spool_entries_of_an_unknown_sweep_are_reported(where: Stores) -> None:
     assert (found.kind, found.sweep) == ("orphan", "elsewhere")
     (found,) = [finding for finding in doctor.deliver(where) if "no sweep" in finding.line]
     assert not found.repaired
+
+
+def test_trials_beyond_the_budget_are_reported(where: Stores) -> None:
+    """A worker that was suspended within a claim leaves one that waits for ever; a larger budget uses it."""
+
+    def create_another(study: SweepStudy) -> None:
+        study.store.storage.create_new_trial(
+            study.study_id, optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING)
+        )
+
+    damage_study(where, create_another)
+    (finding,) = doctor.examine(where, "s")
+    assert finding.kind == "surplus"
+    assert finding.line.startswith("s: 1 trials beyond its budget of 6 wait")
+    assert "--set trials=7" in finding.line
