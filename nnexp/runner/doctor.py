@@ -27,7 +27,7 @@ METRICS = ("solved_rate", "correct_rate", "confident_rate", "diverged_rate", "tr
 #: Kinds of findings that do not affect the results of a sweep.
 HARMLESS = {"zombie", "undelivered", "surplus"}
 #: Artifacts of the parent run of a finalized sweep.
-PUBLISHED = (SWEEP_FILE, REPORT, "summary.json", IMPORTANCE)
+PUBLISHED = (SWEEP_FILE, REPORT, "summary.txt", "summary.md", "summary.csv", "summary.json", IMPORTANCE)
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,9 @@ class Examination:
             return f"lacks {networks_table.NETWORKS}, or it is damaged"
         if networks != int(run.params["seeds"]):
             return f"has {networks} networks, not {run.params['seeds']}"
-        if self._text(run.run_id, networks_table.BEST_NETWORK) is None:
+        try:
+            self.tracking.best_network(run.run_id)
+        except NotFoundError:
             return f"lacks {networks_table.BEST_NETWORK}, or it is damaged"
         return ""
 
@@ -286,7 +288,8 @@ class Examination:
                 json.loads(text)
         except (NotFoundError, ValueError):
             return None
-        return text
+        whole = text.rstrip().endswith("</html>") if path.endswith(".html") else text.strip()
+        return text if whole else None
 
 
 def _describes(text: str, sweep: Sweep) -> bool:

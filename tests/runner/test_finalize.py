@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from nnexp.tracking.spool import Spool
 
 from nnexp.analysis import results
 from nnexp.errors import StoreError
 from nnexp.runner import sweeps
 from nnexp.runner.progress import Progress
 from nnexp.tracking.schema import SWEEP_FILE
+from nnexp.tracking.spool import Spool
 from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
 

@@ -9,9 +9,9 @@ import threading
 import time
 from pathlib import Path
 
-import psycopg
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from nnexp.errors import NnexpError, NotFoundError, StoreError, UsageError
 from nnexp.study import SweepStudy, Worker, open_storage, storage
@@ -139,10 +139,11 @@ def test_a_session_that_the_server_ended_is_opened_again(postgresql: Server, mon
 def test_an_opening_waits_while_the_server_has_too_many_connections(postgresql: Server) -> None:
     """Connections are taken until the server refuses one, and given back half a second later."""
     url = postgresql.schema()
-    taken: list[psycopg.Connection] = []
-    with contextlib.suppress(psycopg.OperationalError):
+    engine = create_engine(url, poolclass=NullPool)
+    taken: list[Connection] = []
+    with contextlib.suppress(OperationalError):
         while True:
-            taken.append(psycopg.connect(url))
+            taken.append(engine.connect())
     assert taken
     timer = threading.Timer(0.5, lambda: [connection.close() for connection in taken])
     timer.start()
