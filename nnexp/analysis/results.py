@@ -85,11 +85,7 @@ class SweepResults:
         Raises:
             NotFoundError: its file is missing or damaged.
         """
-        run_id = self._runs[trial]
-        try:
-            content = json.loads(self.tracking.text(run_id, networks_table.BEST_NETWORK))
-        except ValueError as error:
-            raise NotFoundError(f"run {run_id}: its {networks_table.BEST_NETWORK} is damaged ({error})") from error
+        content = self.tracking.best_network(self._runs[trial])
         return align_best(content, f"network {content['index']} of trial {trial}")
 
     def curves_of(self, trial: int) -> dict[str, list[tuple[int, float]]]:
@@ -240,7 +236,7 @@ def explain(run: str, stores: Stores, network: int | None = None) -> dict[str, A
     table = tracking.networks(record.run_id)
     rows = table.column("index").to_pylist()
     if network is None:
-        network = int(json.loads(tracking.text(record.run_id, networks_table.BEST_NETWORK))["index"])
+        network = int(tracking.best_network(record.run_id)["index"])
     if network not in rows:
         raise NotFoundError(f"run {run} has no network {network}; it has {min(rows)} to {max(rows)}")
     chosen = networks_table.read_network(table.slice(rows.index(network), 1), settings)

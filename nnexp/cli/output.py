@@ -58,7 +58,7 @@ def print_prose(text: str) -> None:
     """Print a paragraph, wrapped at spaces on a terminal."""
     from nnexp.analysis.layout import paragraph
 
-    width = terminal_width()
+    width, text = terminal_width(), printable(text)
     click.echo(paragraph(text, width) if width else text)
 
 
@@ -98,13 +98,18 @@ def _is_undefined(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def printable(text: str) -> str:
+    """``text`` without control characters: text from a store must not move the cursor or change the terminal."""
+    return "".join(char for char in text if char.isprintable() or char == "\n")
+
+
 def format_value(value: object) -> str:
     """A value as the text of a cell; a dash if it is undefined."""
     if _is_undefined(value):
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
 
 
 def print_pairs(rows: Iterable[tuple[str, str]]) -> None:
@@ -114,7 +119,7 @@ def print_pairs(rows: Iterable[tuple[str, str]]) -> None:
     rows, terminal = list(rows), terminal_width()
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
-        line = f"{name:<{width}}  {value}"
+        line = printable(f"{name:<{width}}  {value}")
         click.echo(paragraph(line, terminal, indent=" " * (width + 2)) if terminal else line)
 
 

@@ -64,7 +64,7 @@ def summarize(name: str, style: str, as_json: bool, top: int, output: Path | Non
     Every rate is printed with its confidence interval.
     """
     from nnexp.analysis import formats, results
-    from nnexp.cli.output import terminal_width
+    from nnexp.cli.output import printable, terminal_width
 
     summary = results.summarize(name, stores)
     if output:
@@ -77,7 +77,7 @@ def summarize(name: str, style: str, as_json: bool, top: int, output: Path | Non
         text = formats.to_markdown(summary, top)
     else:
         text = (formats.to_csv if style == "csv" else formats.to_json)(summary)
-    click.echo(text, nl=False)
+    click.echo(printable(text), nl=False)
 
 
 @command("nnexp report xnor", "nnexp report xnor --output xnor.html")

@@ -81,7 +81,7 @@ def sweep(
             print_pairs(facts.words().items())
         return
     from nnexp.analysis import formats
-    from nnexp.cli.output import terminal_width
+    from nnexp.cli.output import printable, terminal_width
     from nnexp.cli.progress_bar import Display
     from nnexp.runner import sweeps
 
@@ -89,7 +89,7 @@ def sweep(
         summary = sweeps.sweep(source, stores=stores, jobs=jobs, pool=pool, offline=offline, progress=display)
     if summary is not None:
         text = formats.to_json(summary) if as_json else formats.to_text(summary, width=terminal_width())
-        click.echo(text, nl=False)
+        click.echo(printable(text), nl=False)
 
 
 @command("nnexp submit experiments/xnor.toml --storage postgresql://nnexp@db/optuna")

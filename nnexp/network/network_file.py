@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from nnexp.errors import UsageError
+from nnexp.network import tasks
 from nnexp.network.model import WEIGHTS, Array, Network
 from nnexp.network.settings import Settings
 
@@ -60,6 +61,26 @@ def read_network(
     return found, names.get("task")
 
 
+def stored_content(text: str) -> dict[str, Any]:
+    """The content of a ``best_network.json`` that nnexp wrote, with everything in it that other code relies on checked.
+
+    Raises:
+        UsageError: no JSON, another schema, or keys, shapes or settings that do not fit; one line says what.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UsageError("not JSON") from None
+    network_of(content)
+    version, index, settings = (content.get(key) for key in ("schema_version", "index", "settings"))
+    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+        raise UsageError(f"schema_version {str(version)[:40]!r}: this nnexp reads up to {SCHEMA_VERSION}; update nnexp")
+    if not isinstance(index, int) or not isinstance(settings, Mapping) or not isinstance(settings.get("task"), str):
+        raise UsageError("index or settings.task: missing, or of another type")
+    tasks.get(settings["task"])
+    return dict(content)
+
+
 def network_of(content: Mapping[str, Any]) -> Network:
     """The networks in the content of a file written by nnexp; null becomes nan.
 
@@ -68,6 +89,8 @@ def network_of(content: Mapping[str, Any]) -> Network:
     """
     flat = _flat(content)
     names = _names(flat)
+    if missing := [key for key in ("activation", "encoding") if key not in names]:
+        raise UsageError(f"{missing[0]}: missing")
     return _network(flat, names["activation"], names["encoding"])
 
 

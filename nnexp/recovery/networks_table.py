@@ -27,10 +27,20 @@ SCHEMA_VERSION = 2  # 2 adds design_share, needed and saturation, and changes th
 NETWORKS = "networks.parquet"
 BEST_NETWORK = "best_network.json"
 
+#: A file that takes more bytes in memory than this, and this many times its size, is not read: weights do not compress.
+MAX_UNPACKED, MAX_RATIO = 1 << 28, 50
+
+#: How many fixed-size lists are nested in each column of weights.
+_DEPTHS = dict(zip(WEIGHTS, (2, 1, 1, 0), strict=True))
 _VERSION_KEY = b"nnexp.schema_version"
 # Nearly all the time is pyarrow's fixed cost per column. Dictionaries would double it, since weights do not repeat.
 # Statistics are of no use in a file that is read as a whole. zstd would save 6% of the bytes and take 50% more time.
-_WRITE_OPTIONS: dict[str, Any] = {"compression": "lz4", "write_statistics": False, "use_dictionary": False}
+_WRITE_OPTIONS: dict[str, Any] = {
+    "compression": "lz4",
+    "write_statistics": False,
+    "use_dictionary": False,
+    "write_page_checksum": True,
+}
 
 
 def write_networks(path: Path, result: TrainingResult, grades: Grades) -> None:
@@ -76,17 +86,51 @@ def read_networks(path: Path, columns: Iterable[str] | None = None) -> pa.Table:
         NnexpError: the file is not a networks.parquet, or of a newer schema.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _check(path, file.schema_arrow, file.metadata.num_rows)
             names = file.schema_arrow.names
-            table = file.read(None if columns is None else [name for name in columns if name in names])
-    except (pa.ArrowInvalid, OSError) as error:
+            return file.read(None if columns is None else [name for name in columns if name in names])
+    except (pa.ArrowException, OSError) as error:
         raise NnexpError(f"{path}: not a readable networks.parquet ({str(error).splitlines()[0]})") from None
-    version = (table.schema.metadata or {}).get(_VERSION_KEY)
+
+
+def _check(path: Path, schema: pa.Schema, rows: int) -> None:
+    """Check a file's schema, version and number of rows before anything is read into memory.
+
+    Raises:
+        NnexpError: it is not a networks.parquet, it is of a newer schema, or it would not fit into memory.
+    """
+    version = (schema.metadata or {}).get(_VERSION_KEY)
     if version is None:
         raise NnexpError(f"{path}: not written by nnexp (its metadata has no {_VERSION_KEY.decode()})")
+    if not version.isdigit():
+        raise NnexpError(f"{path}: damaged (its {_VERSION_KEY.decode()} is {version.decode(errors='replace')[:40]!r})")
     if int(version) > SCHEMA_VERSION:
         raise NnexpError(f"{path}: schema {int(version)}, this nnexp reads up to {SCHEMA_VERSION}; update nnexp")
-    return table
+    for name, depth in {"index": 0, **_DEPTHS}.items():
+        if name not in schema.names or _depth(schema.field(name).type) != depth:
+            raise NnexpError(f"{path}: not a networks.parquet (column {name} is missing, or of another type)")
+    size = rows * sum(_width(field.type) for field in schema)
+    if size > MAX_UNPACKED and size > MAX_RATIO * path.stat().st_size:
+        raise NnexpError(
+            f"{path}: not read, since its {path.stat().st_size:,} bytes would take {size:,} bytes in memory; it is "
+            "damaged, or nnexp has not written it"
+        )
+
+
+def _depth(kind: pa.DataType) -> int | None:
+    """How many fixed-size lists are nested around a number; None for another type."""
+    depth = 0
+    while pa.types.is_fixed_size_list(kind):
+        kind, depth = kind.value_type, depth + 1
+    return depth if pa.types.is_integer(kind) or pa.types.is_floating(kind) else None
+
+
+def _width(kind: pa.DataType) -> int:
+    """About how many bytes a value takes in memory."""
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size) * _width(kind.value_type)
+    return 8
 
 
 def read_network(table: pa.Table, settings: Settings) -> Network:
@@ -95,7 +139,12 @@ def read_network(table: pa.Table, settings: Settings) -> Network:
     Args:
         table: the run's networks.parquet, or some of its rows.
         settings: the run's settings, for activation and encoding.
+
+    Raises:
+        NnexpError: weights are missing.
     """
+    if damaged := [name for name in WEIGHTS if table.column(name).null_count]:
+        raise NnexpError(f"networks.parquet: damaged (column {damaged[0]} lacks values)")
     arrays = {name: _unnested(table.column(name)) for name in WEIGHTS}
     return Network(**arrays, activation=settings.activation, encoding=settings.encoding)
 

@@ -25,9 +25,9 @@ from nnexp.tracking.store import Tracking
 #: Final metrics of every trial that has networks.
 METRICS = ("solved_rate", "correct_rate", "confident_rate", "diverged_rate", "train_seconds")
 #: Kinds of findings that do not affect the results of a sweep.
-HARMLESS = {"zombie", "undelivered"}
+HARMLESS = {"zombie", "undelivered", "surplus"}
 #: Artifacts of the parent run of a finalized sweep.
-PUBLISHED = (SWEEP_FILE, REPORT, "summary.json", IMPORTANCE)
+PUBLISHED = (SWEEP_FILE, REPORT, "summary.txt", "summary.md", "summary.csv", "summary.json", IMPORTANCE)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Finding:
         sweep: the sweep's name.
         kind: ``zombie`` (a trial or run that is RUNNING without a worker), ``orphan`` (a run without its trial or
             parent), ``missing`` (a finished trial without a run), ``incomplete`` (a run without all its curves, metrics
-            and artifacts), ``double`` (a trial with several runs), ``overrun`` (more trials than the budget),
+            and artifacts), ``double`` (a trial with several runs), ``overrun`` (more finished trials than the budget),
+            ``surplus`` (trials beyond the budget that no worker will claim),
             ``undelivered`` (finished trials left in the spool), ``unconcluded`` (a finished sweep that is not
             finalized), ``foreign`` (its runs are of another study of that name), ``unreadable``.
         line: the fault in words.
@@ -159,6 +160,7 @@ class Examination:
             where = redact(self.tracking.uri)
             yield from self._findings("foreign", iter([f"its runs in {where} are of another study store"]))
             return
+        yield from self._findings("surplus", self._surplus())
         yield from self._findings("zombie", self._zombies())
         yield from self._findings("double", self._duplicates())
         yield from self._findings("orphan", self._orphans())
@@ -179,6 +181,15 @@ class Examination:
         over = len(self.finished) - self.study.sweep.trials
         if over > 0:
             yield f"{len(self.finished)} trials are finished, {over} more than its budget"
+
+    def _surplus(self) -> Iterator[str]:
+        budget = self.study.sweep.trials
+        numbers = [number for number in self.trials if number >= budget and number not in self.finished]
+        if numbers:
+            yield (
+                f"{len(numbers)} trials beyond its budget of {budget} wait in the study and are never trained "
+                f"(a larger budget would use them: --set trials={max(numbers) + 1})"
+            )
 
     def _zombies(self) -> Iterator[str]:
         for number, trial in self.trials.items():
@@ -246,7 +257,9 @@ class Examination:
             return f"lacks {networks_table.NETWORKS}, or it is damaged"
         if networks != int(run.params["seeds"]):
             return f"has {networks} networks, not {run.params['seeds']}"
-        if self._text(run.run_id, networks_table.BEST_NETWORK) is None:
+        try:
+            self.tracking.best_network(run.run_id)
+        except NotFoundError:
             return f"lacks {networks_table.BEST_NETWORK}, or it is damaged"
         return ""
 
@@ -275,7 +288,8 @@ class Examination:
                 json.loads(text)
         except (NotFoundError, ValueError):
             return None
-        return text
+        whole = text.rstrip().endswith("</html>") if path.endswith(".html") else text.strip()
+        return text if whole else None
 
 
 def _describes(text: str, sweep: Sweep) -> bool:

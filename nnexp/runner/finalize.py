@@ -21,7 +21,7 @@ from nnexp.runner.session import FINALIZED, Session, is_finalized
 from nnexp.study import FinishedState, Trial
 from nnexp.tracking.runs import valid_runs
 from nnexp.tracking.schema import DROPPED, ENDED, SWEEP_FILE, RunRecord, SweepRun
-from nnexp.tracking.spool import Entry
+from nnexp.tracking.spool import Entry, LockWatch
 from nnexp.tracking.store import Tracking
 from nnexp.tracking.trial_run import write_failed, write_trained
 
@@ -90,8 +90,12 @@ class Finalization:
 
         Returns:
             The one run of each trial, and the numbers of the trials that were trained again.
+
+        Raises:
+            StoreError: another process, probably suspended, has held an entry of the spool for longer than a lease.
         """
         session, restored = self.session, []
+        watch = LockWatch(session.study.sweep.lease)
         while lost := self._lost(runs := self.tracking.trial_runs(self.run)):
             waiting = {entry.trial: entry for entry in session.spool.entries(session.study.name)}
             dead = session.worker.dead_workers()
@@ -103,6 +107,7 @@ class Finalization:
                     session.delivery.put(self.train_again(executor, trial), fresh=False)
                     restored.append(trial.number)
             session.drain()
+            watch.check(waiting[trial.number] for trial in lost if trial.number in waiting)
             pause = 0.0 if session.delivery.delivered > before else TICK
             signals.sleep(pause, session.options.interrupted)
         counted = {each.trial: each.run_id for each in reversed(runs)}  # of a trial's runs the first is valid

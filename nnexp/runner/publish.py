@@ -16,7 +16,7 @@ from nnexp.analysis.figures import network as network_figure
 from nnexp.analysis.results import SweepResults
 from nnexp.analysis.summary import Summary
 from nnexp.errors import NotFoundError
-from nnexp.recovery import alignment, networks_table
+from nnexp.recovery import alignment
 from nnexp.study import SweepStudy
 from nnexp.tracking import registry, saved_view
 from nnexp.tracking.schema import REPORT, SweepRun
@@ -81,8 +81,8 @@ def _draw(tracking: Tracking, summary: Summary, executor: Executor) -> dict[str,
 def _best_network(tracking: Tracking, run_id: str, title: str) -> alignment.AlignedNetwork | None:
     """The run's best network beside the hand-designed one; None if it is lost or has diverged."""
     try:
-        network = json.loads(tracking.text(run_id, networks_table.BEST_NETWORK))
-    except (NotFoundError, ValueError):
+        network = tracking.best_network(run_id)
+    except NotFoundError:
         return None  # `nnexp doctor --repair` restores a lost artifact
     return alignment.align_best(network, title)
 
@@ -106,7 +106,7 @@ def _register(tracking: Tracking, run: SweepRun, summary: Summary) -> registry.R
     best = summary.best
     if best is None or best.retest is None or not (summary.ranked["solved_rate"] > 0).any():
         return None
-    network = json.loads(tracking.text(best.run_id, networks_table.BEST_NETWORK))
+    network = tracking.best_network(best.run_id)
     retest = best.retest
     return registry.register(
         tracking,

@@ -145,7 +145,9 @@ class Worker:
                 claim = self._claim_waiting(ready.pop(0))
             else:
                 claim = self._claim_new(number)
-                number = number + 1 if claim is None else claim.number + 1
+                if claim is None or claim.number != number:  # this process has lost its lock
+                    return claims if claim is None else [*claims, claim]
+                number += 1
             if claim is not None:
                 claims.append(claim)
         if not claims and not self._held:

@@ -52,6 +52,10 @@ _SERVER: dict[str, Any] = {
     },
 }
 
+#: PostgreSQL's codes of errors after which a later attempt may succeed: the connection failed (08), the server shuts
+#: down or starts (57P), it ended a session that was idle within a transaction (25P03), it has too many connections.
+_LOST = ("08", "57P", "25P03", "53300")
+
 _EXPECTED = "expected a file, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 
 
@@ -202,7 +206,22 @@ def _held(lock: threading.Lock) -> Iterator[None]:
 def _open(
     url: URL, address: str, options: dict[str, Any], lock: Callable[[str], AbstractContextManager[None]] | None
 ) -> Store:
-    """Open a database and create missing tables; ``lock`` is None for a server, whose own locks are used."""
+    """Open a database and create missing tables; ``lock`` is None for a server, whose own locks are used.
+
+    A server that has too many connections at the moment is awaited.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception(_is_full),
+        wait=wait_exponential(0.1, max=2.0),
+        stop=stop_after_delay(RECONNECT),
+        reraise=True,
+    )
+    return retrying(_open_now, url, address, options, lock)
+
+
+def _open_now(
+    url: URL, address: str, options: dict[str, Any], lock: Callable[[str], AbstractContextManager[None]] | None
+) -> Store:
     try:
         engine = sqlalchemy.create_engine(url, **options)
     except ImportError as error:
@@ -270,11 +289,16 @@ def _is_lost_connection(error: BaseException) -> bool:
         return False
     if cause.connection_invalidated:
         return True
-    # 57P: the server is shutting down or starting. 08: the connection failed. No code: there was no connection at all.
     state = getattr(cause.orig, "sqlstate", None)
-    return type(cause.orig).__name__ in ("OperationalError", "AdminShutdown", "CrashShutdown", "CannotConnectNow") and (
-        state is None or state.startswith(("57P", "08"))
-    )
+    if state is None:  # there was no connection at all
+        return type(cause.orig).__name__ == "OperationalError"
+    return str(state).startswith(_LOST)
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether the server refused a connection since it has too many: the driver then has its text, not its code."""
+    text = str(_database_error(error) or "")
+    return any(sign in text for sign in ("too many clients", "too many connections", "remaining connection slots"))
 
 
 def _store_error(address: str, error: BaseException) -> StoreError:

@@ -12,7 +12,6 @@ from mlflow.artifacts import download_artifacts
 from nnexp.errors import NotFoundError
 from nnexp.network.model import Network
 from nnexp.network.network_file import network_of
-from nnexp.recovery import networks_table
 from nnexp.stores import Stores
 from nnexp.tracking.failures import translated
 from nnexp.tracking.store import Tracking
@@ -35,7 +34,7 @@ def load_network(source: str, stores: Stores) -> Network:
     if source.startswith("models:/"):
         return network_of(_of_model(tracking, source))
     run_id = tracking.run(source.removeprefix("runs:/").split("/")[0]).run_id
-    return network_of(json.loads(tracking.text(run_id, networks_table.BEST_NETWORK)))
+    return network_of(tracking.best_network(run_id))
 
 
 def _of_model(tracking: Tracking, uri: str) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import errno
 import json
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from urllib.parse import quote, unquote
 
 from nnexp import _atomic
 from nnexp.errors import StoreError
-from nnexp.tracking.directory_lock import locked
+from nnexp.tracking.directory_lock import held_too_long, locked
 from nnexp.tracking.schema import TrialRun
 
 _RUN = "run.json"
@@ -71,6 +72,11 @@ class Entry:
         """Lock the entry for the block; yields False if another process holds the lock or the entry was removed."""
         return locked(self.path)
 
+    def is_locked(self) -> bool:
+        """Whether another process has the entry to itself now."""
+        with self.locked() as free:
+            return not free and self.path.exists()
+
     def first_try(self) -> bool:
         """Note an attempt to send the entry; returns whether it is the first one."""
         try:
@@ -85,6 +91,31 @@ class Entry:
         with contextlib.suppress(FileNotFoundError):
             self.path.rename(gone)
             shutil.rmtree(gone)
+
+
+class LockWatch:
+    """Limits the time for which another process may hold an entry: one that is suspended would hold it for ever.
+
+    Args:
+        limit: seconds.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._since: dict[Path, float] = {}
+
+    def check(self, entries: Iterable[Entry]) -> None:
+        """Note which of the entries other processes hold now; call it again and again.
+
+        Raises:
+            StoreError: one has been held for longer than the limit; the message names its holder.
+        """
+        now = time.monotonic()
+        held = [entry.path for entry in entries if entry.is_locked()]
+        self._since = {path: self._since.get(path, now) for path in held}
+        for path, since in self._since.items():
+            if now - since > self._limit:
+                raise StoreError(held_too_long(path, self._limit))
 
 
 class Spool:

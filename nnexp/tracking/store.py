@@ -13,7 +13,7 @@ from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
 
 from nnexp._redact import redact
-from nnexp.errors import NotFoundError, StoreError, nearest
+from nnexp.errors import NotFoundError, StoreError, UsageError, nearest
 from nnexp.tracking import artifacts
 from nnexp.tracking.client import open_client
 from nnexp.tracking.experiment import create_sweep
@@ -23,6 +23,10 @@ from nnexp.tracking.schema import ENDED, NOTE, STUDY, SWEEP, SWEEP_FILE, TAG_LIM
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+#: The most bytes of a text artifact that are read.
+TEXT_LIMIT = 1 << 26
 
 
 class Tracking:
@@ -261,10 +265,26 @@ class Tracking:
             NotFoundError: the run has none of that path, or it is damaged.
         """
         with self._artifact(run_id, path) as file:
+            if file.stat().st_size > TEXT_LIMIT:
+                raise NotFoundError(f"run {run_id}: its artifact {path!r} is damaged (over {TEXT_LIMIT:,} bytes)")
             try:
                 return file.read_bytes().decode()  # with its line ends, since the text may be compared
             except UnicodeDecodeError as error:
                 raise NotFoundError(f"run {run_id}: its artifact {path!r} is damaged ({error.reason})") from error
+
+    def best_network(self, run_id: str) -> dict[str, Any]:
+        """The content of the run's best_network.json.
+
+        Raises:
+            NotFoundError: the run has none, or it is damaged.
+        """
+        from nnexp.network.network_file import stored_content
+        from nnexp.recovery.networks_table import BEST_NETWORK
+
+        try:
+            return stored_content(self.text(run_id, BEST_NETWORK))
+        except UsageError as error:
+            raise NotFoundError(f"run {run_id}: its {BEST_NETWORK} is damaged ({error})") from error
 
     def networks(self, run_id: str, columns: Iterable[str] | None = None) -> pa.Table:
         """The run's networks.parquet, or those of ``columns`` that it has.

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from nnexp.cli.output import format_value, print_json, print_pairs, print_records, print_table
+from nnexp.cli.output import format_value, print_json, print_pairs, print_records, print_table, printable
 
 
 def test_columns_of_numbers_are_aligned_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,3 +70,14 @@ def test_numbers_that_are_not_finite_are_null_in_json(capsys: pytest.CaptureFixt
     """At every depth, so that the output is valid JSON."""
     print_json({"a": float("nan"), "b": [1.5, float("inf"), {"c": [float("-inf"), "text", None, True]}]})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [1.5, None, {"c": [None, "text", None, True]}]}
+
+
+def test_control_characters_of_a_store_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """In cells, names and values; line breaks of a text stay."""
+    hostile = "\x1b]0;title\x07\x1b[2Jxnor\r\x9b31m"
+    print_table(["name"], [[hostile]])
+    print_pairs([("task", hostile)])
+    shown = capsys.readouterr().out
+    assert "xnor" in shown
+    assert not {"\x1b", "\x07", "\r", "\x9b"} & set(shown)
+    assert printable("a\nb\x1b") == "a\nb"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,24 @@ def test_a_stored_network_that_diverged_has_nan_where_the_file_has_null() -> Non
     """A run's best network is read even if all its networks diverged."""
     found = network_file.network_of({**BEST_NETWORK, "weights": {**WEIGHTS, "b2": None}})
     assert found.finite().tolist() == [False]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[1]", "expected an object"),
+        (json.dumps({**BEST_NETWORK, "schema_version": "abc"}), "schema_version 'abc': this nnexp reads up to 1"),
+        (json.dumps({**BEST_NETWORK, "schema_version": 9}), "schema_version '9'"),
+        (json.dumps({**BEST_NETWORK, "index": None}), "index or settings.task"),
+        (json.dumps({**BEST_NETWORK, "settings": {"activation": "sigmoid"}}), "encoding: missing"),
+        (json.dumps({**BEST_NETWORK, "settings": {**SETTINGS.model_dump(), "task": "nothing"}}), "unknown task"),
+        (json.dumps({**BEST_NETWORK, "weights": {"W1": [[1, 1]], "b1": [1, 2], "W2": [1], "b2": 0}}), "b1: shape"),
+    ],
+)
+def test_stored_content_is_checked(text: str, message: str) -> None:
+    """Each fault of a damaged or foreign best_network.json has an error of one line."""
+    with pytest.raises(UsageError, match=re.escape(message)):
+        network_file.stored_content(text)
+    assert network_file.stored_content(json.dumps(BEST_NETWORK)) == BEST_NETWORK

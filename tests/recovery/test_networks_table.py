@@ -123,3 +123,70 @@ def test_best_network_is_plain_json() -> None:
     assert content["settings"]["hidden_size"] == 3
     assert content["chosen"] == "lowest loss among recovered networks"
     assert network_file.plain(np.array([1.0, np.nan, np.inf])) == [1.0, None, None]
+
+
+def written(path: Path, r: int = 7) -> Path:
+    """A networks.parquet as a trial writes it."""
+    result = trained(r)
+    table = networks_table.networks_table(result, grades(result))
+    pq.write_table(table, path, **networks_table._WRITE_OPTIONS)
+    return path
+
+
+def flipped(content: bytes, position: int, bit: int) -> bytes:
+    """The content with one bit changed."""
+    return content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :]
+
+
+def test_flipped_bits_are_found(tmp_path: Path) -> None:
+    """Pages have checksums, which the reader verifies. A bit of the footer gives an error of one line, or a table."""
+    path = written(tmp_path / "networks.parquet", 50)
+    content, sound = path.read_bytes(), networks_table.read_networks(path)
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    draw = np.random.default_rng(1)
+    found = 0
+    for position in [*draw.integers(4, footer, size=60), *draw.integers(footer, len(content), size=60)]:
+        path.write_bytes(flipped(content, position, int(draw.integers(8))))
+        try:
+            same = networks_table.read_networks(path).equals(sound)
+        except NnexpError:
+            found += 1
+        else:
+            assert same or position >= footer
+    assert found > 60
+
+
+def test_files_without_checksums_are_read(tmp_path: Path) -> None:
+    """Those that 0.1.0 wrote."""
+    result = trained()
+    table = networks_table.networks_table(result, grades(result))
+    pq.write_table(table, tmp_path / "networks.parquet")
+    assert networks_table.read_networks(tmp_path / "networks.parquet").equals(table)
+
+
+def test_other_schemas_and_versions_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    """A version that is no number, columns that are missing, weights of another type, weights that are null."""
+    path = tmp_path / "networks.parquet"
+    table = pq.read_table(written(path))
+    pq.write_table(table.replace_schema_metadata({"nnexp.schema_version": "abc"}), path)
+    with pytest.raises(NnexpError, match=r"damaged \(its nnexp\.schema_version is 'abc'"):
+        networks_table.read_networks(path)
+    for other in table.drop_columns(["W2"]), table.set_column(0, "index", pa.array(["x"] * len(table))):
+        pq.write_table(other, path)
+        with pytest.raises(NnexpError, match=r"column (W2|index) is missing, or of another type"):
+            networks_table.read_networks(path)
+    pq.write_table(table.set_column(table.column_names.index("b2"), "b2", pa.nulls(len(table), pa.float64())), path)
+    with pytest.raises(NnexpError, match="column b2 lacks values"):
+        networks_table.read_network(networks_table.read_networks(path), Settings())
+
+
+def test_a_small_file_that_expands_to_gigabytes_is_not_read(tmp_path: Path) -> None:
+    """Its rows are counted first."""
+    path = tmp_path / "networks.parquet"
+    table = pq.read_table(written(path, 1)).take(pa.array(np.zeros(1_000_000, np.int64)))
+    with pq.ParquetWriter(path, table.schema) as writer:
+        for _ in range(5):
+            writer.write_table(table)
+    assert path.stat().st_size < 10_000_000
+    with pytest.raises(NnexpError, match=r"not read, since its .* bytes would take .* bytes in memory"):
+        networks_table.read_networks(path)

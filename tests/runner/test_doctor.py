@@ -199,6 +199,20 @@ def lose_report(where: Stores) -> None:
         path.unlink()
 
 
+def empty(where: Stores, name: str) -> None:
+    """Empty a file of the results."""
+    for path in home_of(where).rglob(name):
+        path.write_text("")
+
+
+def flip_a_bit(where: Stores) -> None:
+    """In the middle of a trial's table of networks."""
+    (path,) = where.spool.parent.rglob(f"{run_of(where, 4)}/artifacts/networks.parquet")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 4
+    path.write_bytes(content)
+
+
 #: Damage -> the kind of its finding, words of the finding's line, and what causes it.
 DAMAGES: dict[str, tuple[str, str, Callable[[Stores], Any]]] = {
     "a worker's death": ("zombie", "open: trial 4 ", kill_a_worker),
@@ -235,6 +249,9 @@ DAMAGES: dict[str, tuple[str, str, Callable[[Stores], Any]]] = {
     "no report": ("unconcluded", "report.html", lose_report),
     "the sweep file truncated": ("unconcluded", "has another sweep.toml", truncate_sweep_file),
 }
+DAMAGES["the report emptied"] = ("unconcluded", "report.html, or it is damaged", lambda w: empty(w, "report.html"))
+DAMAGES["a summary table lost"] = ("unconcluded", "summary.csv, or it is damaged", lambda w: empty(w, "summary.csv"))
+DAMAGES["a bit of the networks flipped"] = ("incomplete", "lacks networks.parquet, or it is damaged", flip_a_bit)
 DAMAGES["the importances emptied"] = ("unconcluded", "importance.json, or it is damaged", empty_importances)
 #: Damage that cannot be combined with the others.
 APART = {"no parent", "a trial too many", "a run deleted", "a run never ended", "a parent left running"}
@@ -357,3 +374,18 @@ def test_spool_entries_of_an_unknown_sweep_are_reported(where: Stores) -> None:
     assert (found.kind, found.sweep) == ("orphan", "elsewhere")
     (found,) = [finding for finding in doctor.deliver(where) if "no sweep" in finding.line]
     assert not found.repaired
+
+
+def test_trials_beyond_the_budget_are_reported(where: Stores) -> None:
+    """A worker that was suspended within a claim leaves one that waits for ever; a larger budget uses it."""
+
+    def create_another(study: SweepStudy) -> None:
+        study.store.storage.create_new_trial(
+            study.study_id, optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING)
+        )
+
+    damage_study(where, create_another)
+    (finding,) = doctor.examine(where, "s")
+    assert finding.kind == "surplus"
+    assert finding.line.startswith("s: 1 trials beyond its budget of 6 wait")
+    assert "--set trials=7" in finding.line

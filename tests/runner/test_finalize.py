@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ import pytest
 from mlflow import MlflowClient
 
 from nnexp.analysis import results
+from nnexp.errors import StoreError
 from nnexp.runner import sweeps
 from nnexp.runner.progress import Progress
 from nnexp.tracking.schema import SWEEP_FILE
+from nnexp.tracking.spool import Spool
 from nnexp.tracking.store import Tracking
 from tests.helpers import small_sweeps
 
@@ -66,3 +70,25 @@ def test_a_sweep_whose_networks_all_diverge_is_finalized(tmp_path: Path) -> None
     assert summary.pareto is not None
     assert summary.pareto.empty
     small_sweeps.assert_whole(sweep, where)
+
+
+def test_an_entry_held_by_a_suspended_process_ends_the_sweep_after_a_lease(tmp_path: Path) -> None:
+    """The error names the process; when it has ended, the same command delivers the entry."""
+    where = small_sweeps.stores(tmp_path)
+    plan = PLAN.replace(lease=2.0)
+    small_sweeps.run(plan, where, offline=True)
+    held = Spool(where.spool).entries(plan.name)[1]
+    code = (
+        "import os, signal, sys; from pathlib import Path; from nnexp.tracking.spool import Entry\n"
+        "with Entry(Path(sys.argv[1])).locked(): print(); sys.stdout.flush(); os.kill(os.getpid(), signal.SIGSTOP)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, held.path], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        try:
+            with pytest.raises(StoreError, match=rf"000001: locked by process {holder.pid} for 2 s; continue or"):
+                sweeps.sweep(plan, stores=where, pool="inline")
+        finally:
+            holder.kill()
+    small_sweeps.run(plan, where)
+    small_sweeps.assert_whole(plan, where)

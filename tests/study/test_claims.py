@@ -223,3 +223,22 @@ def test_a_worker_with_heartbeats(store: Store, joined: Callable[[], Worker]) ->
         while time.monotonic() < end:
             assert watch.reclaim_dead() == ([], [])
             time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("trials", "expected", "total"), [(10, [3], 4), (3, [], 4)])
+def test_a_claim_ends_at_the_first_number_that_another_worker_took(
+    store: Store,
+    joined: Callable[[], Worker],
+    monkeypatch: pytest.MonkeyPatch,
+    trials: int,
+    expected: list[int],
+    total: int,
+) -> None:
+    """A worker that was suspended within a claim has lost its lock: it creates at most one trial beyond the budget."""
+    SweepStudy.create(store, make(trials=trials))
+    suspended, other = joined(), joined()
+    suspended.claim(1)
+    other.claim(2)
+    monkeypatch.setattr(suspended.study.cache, "refresh", lambda: None)  # it has read the study before the suspension
+    assert [claim.number for claim in suspended._claim(5)] == expected
+    assert len(other.study.trials()) == total

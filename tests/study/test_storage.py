@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+import threading
+import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from nnexp.errors import NnexpError, NotFoundError, StoreError, UsageError
-from nnexp.study import SweepStudy, Worker, open_storage
+from nnexp.study import SweepStudy, Worker, open_storage, storage
 from tests.helpers.postgresql import PASSWORD, Server
 from tests.helpers.small_study import make, work
 
@@ -119,3 +123,32 @@ def test_no_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     assert "Permission denied" in refusal(str(tmp_path / "j"))
     assert "unable to open" in refusal(f"sqlite:///{tmp_path / 'j.db'}")
+
+
+@pytest.mark.postgresql
+def test_a_session_that_the_server_ended_is_opened_again(postgresql: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server ends a session that is idle within a transaction: the work is done again under a new lock."""
+    pauses = [1.0, 0.0]
+    with open_storage(postgresql.schema()) as store:
+        monkeypatch.setattr(storage, "IDLE_IN_TRANSACTION", 0.2)  # for the connections from now on
+        store.exclusively(lambda: time.sleep(pauses.pop(0)))
+    assert pauses == []
+
+
+@pytest.mark.postgresql
+def test_an_opening_waits_while_the_server_has_too_many_connections(postgresql: Server) -> None:
+    """Connections are taken until the server refuses one, and given back half a second later."""
+    url = postgresql.schema()
+    engine = create_engine(url, poolclass=NullPool)
+    taken: list[Connection] = []
+    with contextlib.suppress(OperationalError):
+        while True:
+            taken.append(engine.connect())
+    assert taken
+    timer = threading.Timer(0.5, lambda: [connection.close() for connection in taken])
+    timer.start()
+    try:
+        with open_storage(url) as store:
+            assert SweepStudy.list_all(store) == []
+    finally:
+        timer.join()

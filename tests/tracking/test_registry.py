@@ -185,7 +185,9 @@ def test_networks_are_read_from_model_and_run(tracking: Tracking, tmp_path: Path
     assert network.W1.tolist() == [TANH["W1"]]
     assert (network.activation, network.encoding) == ("tanh", "binary")
     run = tracking.client.create_run(sweep.experiment_id, tags={"nnexp.sweep": "champions of nor", "nnexp.trial": "0"})
-    tracking.log_text(run.info.run_id, json.dumps(candidate(task="nor").network), "best_network.json")
+    network = candidate(task="nor").network
+    stored = {"schema_version": 1, **network, "settings": {**network["settings"], "task": "nor"}}
+    tracking.log_text(run.info.run_id, json.dumps(stored), "best_network.json")
     version = load_network("models:/nor/1", stores)
     assert version.b2.tolist() == [TANH["b2"]]
     for source in run.info.run_id, "champions of nor#0", f"runs:/{run.info.run_id}":

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnexp.errors import StoreError
+from nnexp.tracking import directory_lock
 from nnexp.tracking.spool import Entry, Spool
 from tests.helpers.finished_trials import FILES, trial_run, write_entry
 
@@ -153,3 +154,15 @@ def test_clean_leaves_what_is_being_written(spool: Spool) -> None:
 
     entry = spool.write(trial_run(0), {"a.txt": cleaning})
     assert (entry.files / "a.txt").read_text() == "kept"
+
+
+def test_wait_for_a_locked_directory_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the directory and the process that holds it."""
+    monkeypatch.setattr(directory_lock, "LIMIT", 0.1)
+    with (
+        directory_lock.locked(tmp_path) as held,
+        pytest.raises(StoreError, match=rf"{tmp_path}: locked by process {os.getpid()} for 0 s"),
+        directory_lock.locked(tmp_path, wait=True),
+    ):
+        pytest.fail("two holders")
+    assert held
