@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 import nnexp
 from nnexp.network.settings import Settings
-from nnexp.recovery import grades as recovery
 from nnexp.recovery import intervals
+from nnexp.recovery.grades import PLATEAUS, assess
 from nnexp.search import sweep_file
 from nnexp.search.sweep_file import Sweep
 from nnexp.training import trainer
@@ -36,7 +37,7 @@ RESULTS = HERE / "results"
 
 #: The environment in which NumPy and its BLAS round alike on every x86-64 processor with AVX2 (x86-64-v3).
 PORTABLE = {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR", "OPENBLAS_CORETYPE": "Haswell"}
-#: What a run of an experiment changes in its file, one entry a run: `stop` and `epochs` cannot be searched.
+#: What a run of an experiment changes in its file, one entry per run: `stop` and `epochs` cannot be searched.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "grid": [{}],
     "xor": [{}],
@@ -70,9 +71,9 @@ def verdicts(settings: Settings, index: Sequence[int] | None = None) -> dict[str
         Each grade as (R,) booleans, and ``epochs``, those to solve (inf: never).
     """
     result = trainer.train(settings, index=index)
-    grades = recovery.assess(result.network, settings.truth_table, settings.loss)
+    grades = assess(result.network, settings.truth_table, settings.loss)
     found: dict[str, np.ndarray] = {name: getattr(grades, name) for name in ("correct", "solved", "confident")}
-    for name in ("contains", "recovered"):
+    for name in ("contains", "recovered", "needed"):
         if getattr(grades, name) is not None:
             found[name] = getattr(grades, name)
     if grades.family is not None:
@@ -80,7 +81,7 @@ def verdicts(settings: Settings, index: Sequence[int] | None = None) -> dict[str
             found[name.replace("-", "_")] = grades.family == name
     found["diverged"] = result.diverged
     if grades.plateau is not None:
-        for name in (*recovery.PLATEAUS, "not converged"):
+        for name in (*PLATEAUS, "not converged"):
             found[name.replace(" ", "_")] = grades.plateau == name
     found["epochs"] = np.where(np.isnan(result.epochs_to_solve), np.inf, result.epochs_to_solve)
     return found
@@ -119,14 +120,27 @@ def marginals(keys: Sequence[str], points: list[dict[str, Any]], rates: dict[str
             line: dict[str, Any] = {"key": key, "value": value, "cells": len(chosen)}
             for name, table in rates.items():
                 by_seed = table[chosen].mean(axis=0)
-                mean, error = by_seed.mean(), 1.96 * by_seed.std(ddof=1) / len(by_seed) ** 0.5
+                low, high = interval_over_seeds(by_seed)
                 line |= {
-                    f"{name}_rate": f"{mean:.4f}",
-                    f"{name}_low": f"{mean - error:.4f}",
-                    f"{name}_high": f"{mean + error:.4f}",
+                    f"{name}_rate": f"{by_seed.mean():.4f}",
+                    f"{name}_low": f"{low:.4f}",
+                    f"{name}_high": f"{high:.4f}",
                 }
             lines.append(line)
     return lines
+
+
+def interval_over_seeds(rates: np.ndarray) -> tuple[float, float]:
+    """A 95% interval for the mean of the rates (R,) of independent seeds.
+
+    That of Korn and Graubard (Survey Methodology 24, 1998, 193-201): Clopper and Pearson's for p n* successes of n*,
+    where n* = p (1 - p) R / s² is the effective sample size. Where all seeds have the same rate, n* = R.
+    """
+    mean, variance = float(rates.mean()), float(rates.var(ddof=1))
+    size = mean * (1 - mean) * len(rates) / variance if variance > 0 else len(rates)
+    low = special.betaincinv(mean * size, (1 - mean) * size + 1, 0.025) if mean > 0 else 0.0
+    high = special.betaincinv(mean * size + 1, (1 - mean) * size, 0.975) if mean < 1 else 1.0
+    return float(low), float(high)
 
 
 def record(name: str, overrides: Sequence[str] = (), out: Any = sys.stderr) -> dict[str, str]:
