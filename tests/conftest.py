@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,3 +99,10 @@ def spool(tmp_path: Path) -> Spool:
     from nnexp.tracking.spool import Spool
 
     return Spool(tmp_path / "spool")
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """An empty directory with a short path, for temporary files: the path of a socket in it has at most 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="nnexp-") as directory:
+        yield Path(directory)

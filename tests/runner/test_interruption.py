@@ -104,21 +104,22 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pause", PAUSES)
-def test_an_interrupt_while_the_pool_starts_prints_one_line_and_leaves_no_file(tmp_path: Path, pause: float) -> None:
+def test_an_interrupt_while_the_pool_starts_prints_one_line_and_leaves_no_file(
+    tmp_path: Path, short_directory: Path, pause: float
+) -> None:
     """Ctrl-C reaches the fork server and the pool's processes wherever they are: no traceback, no leaked semaphores."""
     small_sweeps.stores(tmp_path)
     (tmp_path / "s.toml").write_text(PLAN.text)
-    (tmp_path / "tmp").mkdir()
     with subprocess.Popen(
         [sys.executable, "-m", "nnexp", "sweep", "s.toml"],
         cwd=tmp_path,
-        env={**environment(), "TMPDIR": str(tmp_path / "tmp")},
+        env={**environment(), "TMPDIR": str(short_directory)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     ) as process:
-        wait_for(lambda: any((tmp_path / "tmp").glob("pymp-*")))
+        wait_for(lambda: any(short_directory.glob("pymp-*")) or process.poll() is not None)
         time.sleep(pause)
         os.killpg(process.pid, signal.SIGINT)
         _, told = process.communicate(timeout=30)
@@ -126,4 +127,4 @@ def test_an_interrupt_while_the_pool_starts_prints_one_line_and_leaves_no_file(t
     assert [line for line in told.splitlines() if line and "trials" not in line] == [
         "nnexp: stopped by signal 2; the same command continues from here"
     ]
-    wait_for(lambda: not any((tmp_path / "tmp").iterdir()), 5)
+    wait_for(lambda: not any(short_directory.iterdir()), 5)

@@ -196,13 +196,14 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize(("end", "status"), [("exit", 130), ("kill", -signal.SIGKILL)])
-def test_interrupts_do_not_reach_the_pool_and_no_end_leaves_a_file(tmp_path: Path, end: str, status: int) -> None:
+def test_interrupts_do_not_reach_the_pool_and_no_end_leaves_a_file(
+    tmp_path: Path, short_directory: Path, end: str, status: int
+) -> None:
     """SIGINT to the group while the pool starts prints nothing; the fork server's directory is removed."""
     (tmp_path / "script.py").write_text(SIGNALLED)
-    (tmp_path / "tmp").mkdir()
     done = subprocess.run(
         [sys.executable, tmp_path / "script.py", end],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(short_directory)},
         capture_output=True,
         text=True,
         start_new_session=True,
@@ -211,6 +212,6 @@ def test_interrupts_do_not_reach_the_pool_and_no_end_leaves_a_file(tmp_path: Pat
     if end == "exit":
         assert done.stderr == ""
     deadline = time.monotonic() + 10
-    while os.listdir(tmp_path / "tmp"):
+    while os.listdir(short_directory):
         assert time.monotonic() < deadline
         time.sleep(0.05)
