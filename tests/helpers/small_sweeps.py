@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import multiprocessing
@@ -51,17 +52,18 @@ def plan(**changes: Any) -> sweep_file.Sweep:
 
 
 @functools.cache
-def _empty() -> tempfile.TemporaryDirectory[str]:
-    """A directory with a tracking database without a sweep, made once, since creating its tables takes seconds."""
-    directory = tempfile.TemporaryDirectory(prefix="nnexp-empty-")
-    Tracking(f"sqlite:///{directory.name}/mlflow.db")
-    return directory
+def _empty_database() -> Path:
+    """A tracking database without a sweep, made once per process, since creating its tables takes seconds."""
+    directory = tempfile.mkdtemp(prefix="nnexp-empty-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    Tracking(f"sqlite:///{directory}/mlflow.db")
+    return Path(directory, "mlflow.db")
 
 
 def stores(directory: Path) -> Stores:
     """New stores in ``directory``."""
     if not (directory / "mlflow.db").exists():
-        shutil.copy(f"{_empty().name}/mlflow.db", directory)
+        shutil.copy(_empty_database(), directory)
     return Stores(f"sqlite:///{directory}/mlflow.db", str(directory / "nnexp.journal"), directory / "spool")
 
 
