@@ -37,7 +37,7 @@ hidden_size = { low = 2, high = 4 }
 learning_rate = { low = 1.0, high = 10.0, log = true }
 init = ["orthogonal", "glorot_uniform"]
 """
-ANSWER = re.compile("Best: trial|First in the ranking: trial")
+ANSWER = re.compile("The best (setting|of the .* settings)|Best: trial|First in the ranking: trial")
 LAPTOP = {"width": 1280, "height": 800}
 WIDE = {"width": 1700, "height": 1100}
 PATIENCE = 120_000.0  # milliseconds; a busy machine takes half a minute for a page
