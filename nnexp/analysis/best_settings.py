@@ -23,6 +23,11 @@ def _headline(held: PlayOff) -> str:
     whole = "The best setting" if held.whole else f"The best of the {len(held.contenders)} settings trained again"
     if len(left) == 1:
         text = f"{whole} is trial {left[0].trial} ({left[0].setting}), {sure}."
+    elif len(left) == len(held.contenders) and not held.whole:
+        text = (
+            f"Fresh networks do not tell which of the {len(left)} settings trained again is the best: "
+            f"{_trials([each.trial for each in left])}."
+        )
     else:
         text = f"{whole} is among these {len(left)}, {sure}: {_trials([each.trial for each in left])}."
     if held.cut:

@@ -49,6 +49,12 @@ def test_an_adaptive_sampler_promises_the_best_of_those_trained_again() -> None:
     assert first == "The best of the 7 settings trained again is among these 2, 97.5% sure: trials 0 and 1."
 
 
+def test_a_play_off_that_tells_nothing_apart_says_so() -> None:
+    """That the best of some settings is among all of them would be no answer."""
+    first, *_ = sentences(play_off(3, others=0, whole=False, confidence=0.975))
+    assert first == ("Fresh networks do not tell which of the 3 settings trained again is the best: trials 0, 1 and 2.")
+
+
 def test_settings_that_were_cut_are_stated() -> None:
     """They may be the best as well."""
     first, *_ = sentences(play_off(12, others=20, whole=False, confidence=0.975, cut=1234))
