@@ -93,7 +93,7 @@ def image(podman: Podman) -> str:
 def postgres_image(podman: Podman) -> str:
     """The ``postgres`` image, or a stand-in that keeps those of its promises that the stores rely on."""
     if not podman.has_image(POSTGRES):
-        _build(podman, "--tag", POSTGRES, ROOT / "tests/postgres_image")
+        _build(podman, "--tag", POSTGRES, ROOT / "tests/deploy/postgres_image")
     return POSTGRES
 
 
